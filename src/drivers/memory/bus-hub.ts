@@ -1,0 +1,32 @@
+import { type BusMessage, topicMatches } from '../../broker/bus.ts'
+
+interface Subscriber {
+  readonly topics: readonly string[]
+  readonly listener: (message: BusMessage) => void
+  isOpen: boolean
+}
+
+/** The subscribers of one store, over all connections. */
+export class BusHub {
+  readonly #subscribers = new Set<Subscriber>()
+
+  /** @returns stops listening */
+  subscribe(topics: readonly string[], listener: (message: BusMessage) => void): () => void {
+    const subscriber: Subscriber = { topics: [...topics], listener, isOpen: true }
+    this.#subscribers.add(subscriber)
+    return () => {
+      subscriber.isOpen = false
+      this.#subscribers.delete(subscriber)
+    }
+  }
+
+  /** Tells everybody who listens now, each a payload of its own, once the sender's turn is over. */
+  send(topic: string, payloadJson: string, reply: BusMessage['reply']): void {
+    for (const subscriber of this.#subscribers) {
+      if (!subscriber.topics.some((subscribed) => topicMatches(subscribed, topic))) continue
+      queueMicrotask(() => {
+        if (subscriber.isOpen) subscriber.listener({ topic, payload: JSON.parse(payloadJson) as unknown, reply })
+      })
+    }
+  }
+}

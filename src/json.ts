@@ -1,0 +1,162 @@
+/**
+ * JSON as kombu writes it: values that JSON has no form for travel as objects of exactly two keys, `__type__` and
+ * `__value__` (kombu ≥ 5.3, `kombu/utils/json.py`). Dates become `datetime`, bytes become `base64`.
+ *
+ * What would be lost without a word in plain JSON is refused with its path: functions, symbols, NaN, cycles, and data
+ * that already looks like such a typed value, which Python could not read.
+ *
+ * Whole numbers beyond 2^53 that come from Python are rounded by `JSON.parse`; send them as text.
+ */
+import { CeleriacError } from './errors.ts'
+
+/** @throws CeleriacError `PAYLOAD_INVALID` naming the place of what cannot be written */
+export function encodeJson(value: unknown): string {
+  return JSON.stringify(isPlain(value) ? value : toWire(value, '', new Set()))
+}
+
+/** @throws CeleriacError `PAYLOAD_INVALID` when the text is not JSON */
+export function decodeJson(text: string): unknown {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw new CeleriacError('PAYLOAD_INVALID', `not JSON: ${(error as Error).message}`, { cause: error })
+  }
+  return text.includes('"__type__"') ? fromWire(value) : value
+}
+
+/** The value as plain JSON data, typed values included: what `encodeJson` writes, before it is text. */
+export function toJsonValue(value: unknown): unknown {
+  return isPlain(value) ? value : toWire(value, '', new Set())
+}
+
+/** Data that JSON writes faithfully as it is: the quick check that spares most values a copy. */
+function isPlain(value: unknown, depth = 0): boolean {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return true
+    case 'number':
+      return Number.isFinite(value)
+    case 'object': {
+      if (value === null) return true
+      if (depth > 64) return false
+      if (Array.isArray(value)) {
+        for (const item of value) if (!isPlain(item, depth + 1)) return false
+        return true
+      }
+      const prototype = Object.getPrototypeOf(value)
+      if (prototype !== Object.prototype && prototype !== null) return false
+      for (const key in value) {
+        if (key === '__type__' || !isPlain((value as Record<string, unknown>)[key], depth + 1)) return false
+      }
+      return typeof (value as { toJSON?: unknown }).toJSON !== 'function'
+    }
+    default:
+      return false
+  }
+}
+
+function toWire(value: unknown, path: string, above: Set<unknown>): unknown {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return value
+    case 'undefined':
+      return null
+    case 'number':
+      if (Number.isFinite(value)) return value
+      throw invalid(path, String(value))
+    case 'bigint':
+      if (Number.isSafeInteger(Number(value))) return Number(value)
+      throw invalid(path, `a bigint beyond 2^53 (${value}); send it as text`)
+    case 'object':
+      return value === null ? null : objectToWire(value, path, above)
+    default:
+      throw invalid(path, `a ${typeof value}`)
+  }
+}
+
+function objectToWire(value: object, path: string, above: Set<unknown>): unknown {
+  if (value instanceof Date) {
+    if (Number.isNaN(value.getTime())) throw invalid(path, 'an invalid Date')
+    // Python ≤ 3.10 reads offsets, but no `Z`.
+    return { __type__: 'datetime', __value__: value.toISOString().replace('Z', '+00:00') }
+  }
+  if (value instanceof Uint8Array) {
+    const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+    return { __type__: 'base64', __value__: bytes.toString('base64') }
+  }
+  if (above.has(value)) throw invalid(path, 'a cycle')
+  above.add(value)
+  const wire = containerToWire(value, path, above)
+  above.delete(value)
+  return wire
+}
+
+function containerToWire(value: object, path: string, above: Set<unknown>): unknown {
+  const { toJSON } = value as { toJSON?: unknown }
+  if (typeof toJSON === 'function') return toWire(toJSON.call(value, ''), path, above)
+  if (Array.isArray(value) || value instanceof Set) {
+    return Array.from(value, (item, index) => toWire(item, `${path}[${index}]`, above))
+  }
+  const entries = value instanceof Map ? [...value] : Object.entries(value)
+  const wire: Record<string, unknown> = {}
+  for (const [key, item] of entries) {
+    if (item !== undefined) wire[key] = toWire(item, path === '' ? key : `${path}.${key}`, above)
+  }
+  if ('__type__' in wire && '__value__' in wire && Object.keys(wire).length === 2) {
+    throw invalid(path, 'data with just the keys `__type__` and `__value__`, which mark typed values on the wire')
+  }
+  return wire
+}
+
+function invalid(path: string, what: string): CeleriacError {
+  return new CeleriacError(
+    'PAYLOAD_INVALID',
+    `${path === '' ? 'the value' : `\`${path}\``} is ${what}, which JSON cannot carry`,
+  )
+}
+
+function fromWire(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(fromWire)
+  if (typeof value !== 'object' || value === null) return value
+  const entries = Object.entries(value)
+  const { __type__: type, __value__: inner } = value as { __type__?: unknown; __value__?: unknown }
+  if (entries.length === 2 && typeof type === 'string' && inner !== undefined) return typedValue(type, inner)
+  return Object.fromEntries(entries.map(([key, item]) => [key, fromWire(item)]))
+}
+
+/** The types kombu writes. Dates and times without a day, decimals and UUIDs stay text: JavaScript has no such types. */
+function typedValue(type: string, value: unknown): unknown {
+  switch (type) {
+    case 'datetime':
+      return new Date(withZone(String(value)))
+    case 'date':
+    case 'time':
+    case 'decimal':
+      return value
+    case 'uuid':
+      return dashed(String((value as { hex?: unknown }).hex))
+    case 'bytes':
+      return new Uint8Array(Buffer.from(String(value), 'utf8'))
+    case 'base64':
+      return new Uint8Array(Buffer.from(String(value), 'base64'))
+    default:
+      throw new CeleriacError('PAYLOAD_INVALID', `a typed value of the unknown type '${type}'`)
+  }
+}
+
+/** Celery means UTC where a date says no zone. */
+export function withZone(iso: string): string {
+  return /(?:[zZ]|[+-]\d\d:?\d\d)$/.test(iso) ? iso : `${iso}Z`
+}
+
+function dashed(hex: string): string {
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}
+
+/** Plain JSON data as read, with its typed values brought back. */
+export function fromJsonValue(value: unknown): unknown {
+  return isPlain(value) ? value : fromWire(value)
+}

@@ -1,0 +1,22 @@
+/** Checks on options, all with one manner: what the option takes, what came, and the nearest known name. */
+import { CeleriacError } from './errors.ts'
+import { nearest } from './nearest.ts'
+
+/** @throws CeleriacError `CONFIG_INVALID` for a key that is not known */
+export function refuseUnknown(options: object, known: readonly string[], where: string): void {
+  for (const key of Object.keys(options)) {
+    if (known.includes(key)) continue
+    const guess = nearest(key, known)
+    throw new CeleriacError(
+      'CONFIG_INVALID',
+      `unknown option \`${key}\` in ${where}${guess === undefined ? `; it takes ${known.join(', ')}` : `; did you mean \`${guess}\`?`}`,
+    )
+  }
+}
+
+/** @throws CeleriacError `CONFIG_INVALID` unless the value is a whole number in the range */
+export function wholeNumber(value: number, name: string, min: number, max = Number.MAX_SAFE_INTEGER): number {
+  if (Number.isInteger(value) && value >= min && value <= max) return value
+  const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`
+  throw new CeleriacError('CONFIG_INVALID', `\`${name}\` must be a whole number ${range}, got ${String(value)}`)
+}

@@ -1,0 +1,10 @@
+/** For tests of apps and of drivers. The suites need `vitest`, which the project that runs them brings along. */
+export type { BrokerFixture, BrokerHarness } from './broker/fixture.ts'
+export { brokerContract } from './broker-contract.ts'
+export type { BusFixture, BusHarness } from './bus/fixture.ts'
+export { busContract } from './bus-contract.ts'
+export type { Fixture, Harness } from './contract.ts'
+export { type LockFixture, type LockHarness, lockContract } from './lock-contract.ts'
+export { ManualClock } from './manual-clock.ts'
+export type { ResultFixture, ResultHarness } from './result/fixture.ts'
+export { resultContract } from './result-contract.ts'

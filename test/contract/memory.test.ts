@@ -1,0 +1,81 @@
+import { expect } from 'vitest'
+import type { MemoryConsumer } from '../../src/drivers/memory/consumer.ts'
+import {
+  MemoryBroker,
+  MemoryBus,
+  MemoryLock,
+  MemoryResultStore,
+  MemoryStore,
+  memoryCapabilities,
+} from '../../src/drivers/memory/index.ts'
+import { brokerContract, busContract, lockContract, ManualClock, resultContract } from '../../src/testing/index.ts'
+
+interface Connection {
+  open(): Promise<void>
+  close(): Promise<void>
+}
+
+/** A store of its own under a manual clock, and the end of everything opened on it. No timer may outlive that. */
+function openStore() {
+  const clock = new ManualClock()
+  const store = new MemoryStore()
+  const opened: Connection[] = []
+  return {
+    options: { store, clock },
+    open: async <T extends Connection>(connection: T): Promise<T> => {
+      opened.push(connection)
+      await connection.open()
+      return connection
+    },
+    time: {
+      now: () => clock.now(),
+      advance: (ms: number) => clock.advance(ms),
+      close: async () => {
+        for (const connection of opened) await connection.close()
+        await clock.advance(0)
+        expect(clock.pendingTimers).toBe(0)
+      },
+    },
+  }
+}
+
+brokerContract('memory', {
+  capabilities: memoryCapabilities,
+  sharesResults: true,
+  open: async () => {
+    const { options, open, time } = openStore()
+    return {
+      ...time,
+      broker: await open(new MemoryBroker(options)),
+      results: await open(new MemoryResultStore(options)),
+      peer: () => open(new MemoryBroker(options)),
+      crash: async (consumer) => (consumer as MemoryConsumer).abandon(),
+    }
+  },
+})
+
+resultContract('memory', {
+  open: async () => {
+    const { options, open, time } = openStore()
+    return {
+      ...time,
+      store: await open(new MemoryResultStore(options)),
+      peer: ({ expiresMs = Number.POSITIVE_INFINITY } = {}) =>
+        open(new MemoryResultStore({ ...options, resultExpiresMs: expiresMs })),
+    }
+  },
+})
+
+busContract('memory', {
+  open: async () => {
+    const { options, open, time } = openStore()
+    return { ...time, bus: await open(new MemoryBus(options)), peer: () => open(new MemoryBus(options)) }
+  },
+})
+
+lockContract('memory', {
+  open: async () => {
+    const { options, open, time } = openStore()
+    return { ...time, lock: await open(new MemoryLock(options)), peer: () => open(new MemoryLock(options)) }
+  },
+})
