@@ -1,0 +1,282 @@
+/**
+ * A consumer: claims messages in the turn's transaction, waits for the bell when there are none, and holds its lease
+ * through the lease thread. If the lease was lost (the process was suspended), the next claim takes a new one.
+ */
+import type { Consumer, Delivery, Effects, FetchOptions } from '../../broker/broker.ts'
+import { CeleriacError, LeaseLostError } from '../../errors.ts'
+import type { Row } from './binding.ts'
+import { type Loan, SqliteDelivery } from './delivery.ts'
+import { giveBackAll } from './give-back.ts'
+import type { LeaseKeeper } from './lease-keeper.ts'
+import type { Outbox } from './outbox.ts'
+import { encodeRecords } from './result-writer.ts'
+import type { Settlements } from './settlements.ts'
+import { phases, type SqliteStore } from './store.ts'
+
+export interface ConsumerParts {
+  readonly store: SqliteStore
+  readonly outbox: Outbox
+  readonly settlements: Settlements
+  readonly leases: LeaseKeeper
+  readonly onClose: (consumer: SqliteConsumer) => void
+}
+
+const defaultWaitMs = 5_000
+
+export class SqliteConsumer implements Consumer, Loan {
+  readonly #parts: ConsumerParts
+  readonly #queues: Set<string>
+  readonly #leaseMs: number
+  readonly #name: string
+  #stopListening: () => void = () => undefined
+  /** The row of `consumer` under which we claim; 0 before `open`. */
+  #lease = 0
+  #turn = 0
+  #rings = 0
+  #closed = false
+  /** Ends the wait for messages that is under way, and the due time up to which it would sleep. */
+  #wake: (() => void) | undefined
+  #sleepsUntil = Number.POSITIVE_INFINITY
+
+  constructor(parts: ConsumerParts, queues: readonly string[], leaseMs: number, name: string) {
+    this.#parts = parts
+    this.#queues = new Set(queues)
+    this.#leaseMs = leaseMs
+    this.#name = name
+  }
+
+  /** Takes the lease. */
+  async open(): Promise<void> {
+    await this.#parts.store.write(() => {
+      for (const queue of this.#queues) this.#parts.outbox.queueId(queue)
+      this.#takeLease()
+    })
+    this.#stopListening = this.#parts.store.onRing(() => this.#onRing())
+  }
+
+  async fetch(max: number, { waitMs = defaultWaitMs, signal }: FetchOptions = {}): Promise<Delivery[]> {
+    const { clock } = this.#parts.store
+    const deadline = clock.monotonic() + waitMs
+    this.#refuseClosed()
+    for (;;) {
+      if (signal?.aborted || this.#closed) return []
+      const rings = this.#rings
+      const deliveries = await this.#claim(max)
+      const remainingMs = deadline - clock.monotonic()
+      if (deliveries.length > 0 || remainingMs <= 0) return deliveries
+      if (rings === this.#rings) await this.#sleep(remainingMs, signal)
+    }
+  }
+
+  async add(queue: string): Promise<void> {
+    this.#refuseClosed()
+    this.#queues.add(queue)
+    await this.#saveQueues()
+    this.#wake?.()
+  }
+
+  async cancel(queue: string): Promise<void> {
+    this.#refuseClosed()
+    this.#queues.delete(queue)
+    await this.#saveQueues()
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.abandon()
+    const { store } = this.#parts
+    await store.write(() => {
+      giveBackAll(store, this.#lease, 'uncounted')
+      store.ringAfterCommit()
+    })
+  }
+
+  /** Lets the lease lapse without giving anything back, as a killed process does. For tests. */
+  abandon(): void {
+    this.#closed = true
+    this.#stopListening()
+    this.#parts.leases.drop(this.#lease)
+    this.#parts.onClose(this)
+    this.#wake?.()
+  }
+
+  settle(lease: number, id: number, effects: Effects | undefined): Promise<void> {
+    const { outbox, settlements } = this.#parts
+    if (effects === undefined)
+      return settlements.add({ lease, id, to: 'gone', due: 0, publish: undefined, save: undefined })
+    try {
+      const publish = effects.publish?.length ? outbox.encode(effects.publish) : undefined
+      const save = effects.save?.length ? encodeRecords(effects.save) : undefined
+      return settlements.add({ lease, id, to: 'gone', due: 0, publish, save })
+    } catch (refusal) {
+      return Promise.reject(refusal)
+    }
+  }
+
+  release(lease: number, id: number, delayMs: number): Promise<void> {
+    const due = delayMs > 0 ? Math.ceil(this.#parts.store.clock.now() + delayMs) : 0
+    const to = delayMs > 0 ? 'delayed' : 'ready'
+    return this.#parts.settlements.add({ lease, id, to, due, publish: undefined, save: undefined })
+  }
+
+  async extend(lease: number, leaseMs: number): Promise<void> {
+    const { store } = this.#parts
+    const held = await store.write(() =>
+      store.run('UPDATE consumer SET expires = max(expires, ?) WHERE id = ?', Date.now() + leaseMs, lease),
+    )
+    if (held === 0) throw new LeaseLostError()
+  }
+
+  #refuseClosed(): void {
+    if (this.#closed) throw new CeleriacError('CLOSED', 'the consumer is closed')
+  }
+
+  #takeLease(): void {
+    const { store, leases } = this.#parts
+    leases.drop(this.#lease)
+    // Leases are kept in real time, whatever clock the store has: other processes judge them.
+    this.#lease = store.insert(
+      'INSERT INTO consumer(name, queues, expires) VALUES (?, ?, ?)',
+      this.#name,
+      JSON.stringify([...this.#queues]),
+      Date.now() + this.#leaseMs,
+    )
+    leases.hold(this.#lease, this.#leaseMs)
+  }
+
+  #saveQueues(): Promise<void> {
+    const { store, outbox } = this.#parts
+    return store.write(() => {
+      for (const queue of this.#queues) outbox.queueId(queue)
+      store.run('UPDATE consumer SET queues = ? WHERE id = ?', JSON.stringify([...this.#queues]), this.#lease)
+    })
+  }
+
+  #claim(max: number): Promise<Delivery[]> {
+    return new Promise((resolve, reject) => {
+      let deliveries: Delivery[] = []
+      this.#parts.store.enlist({
+        phase: phases.claim,
+        apply: () => {
+          deliveries = this.#claimNow(max)
+        },
+        committed: () => resolve(deliveries),
+        failed: reject,
+      })
+    })
+  }
+
+  #claimNow(max: number): Delivery[] {
+    if (this.#closed) return []
+    const { store, outbox } = this.#parts
+    promoteDue(store)
+    const paused = new Set(store.all('SELECT name FROM queue WHERE paused = 1').map((row) => row.name))
+    const open = [...this.#queues].filter((queue) => !paused.has(queue))
+    const queues = rotate(open, this.#turn++)
+    const deliveries: Delivery[] = []
+    // A fair share of each queue first; then whatever is left, in turn.
+    for (const share of queues.length > 1 ? [Math.ceil(max / queues.length), max] : [max]) {
+      for (const queue of queues) {
+        const limit = Math.min(share, max - deliveries.length)
+        if (limit > 0) this.#claimFrom(queue, outbox.queueId(queue), limit, deliveries)
+      }
+    }
+    return deliveries
+  }
+
+  #claimFrom(name: string, queue: number, limit: number, deliveries: Delivery[]): void {
+    const { store } = this.#parts
+    const rows = store.all(
+      `SELECT r.id, r.rank, r.deliveries, p.headers, p.properties, p.body
+       FROM ready r CROSS JOIN payload p ON p.id = r.id WHERE r.queue = ? ORDER BY r.rank, r.id LIMIT ?`,
+      queue,
+      limit,
+    )
+    if (rows.length === 0) return
+    if (store.first('SELECT 1 FROM consumer WHERE id = ?', this.#lease) === undefined) this.#takeLease()
+    for (const { rank, first, last } of ranksOf(rows)) {
+      store.run(
+        `INSERT INTO leased(consumer, id, queue, rank, deliveries) SELECT ?, id, queue, rank, deliveries + 1
+         FROM ready WHERE queue = ? AND rank = ? AND id BETWEEN ? AND ?`,
+        this.#lease,
+        queue,
+        rank,
+        first,
+        last,
+      )
+      store.run('DELETE FROM ready WHERE queue = ? AND rank = ? AND id BETWEEN ? AND ?', queue, rank, first, last)
+    }
+    for (const row of rows) deliveries.push(new SqliteDelivery(this, this.#lease, name, row))
+  }
+
+  #sleep(waitMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const { clock } = this.#parts.store
+    this.#sleepsUntil = this.#nextDue()
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        this.#wake = undefined
+        timer.cancel()
+        signal?.removeEventListener('abort', wake)
+        resolve()
+      }
+      const timer = clock.after(Math.min(waitMs, this.#sleepsUntil - clock.now()), wake)
+      signal?.addEventListener('abort', wake, { once: true })
+      this.#wake = wake
+    })
+  }
+
+  #onRing(): void {
+    this.#rings += 1
+    if (this.#wake !== undefined && this.#isWorthWaking()) this.#wake()
+  }
+
+  /** A look without the write lock, so that idle workers do not queue for it at every bell. */
+  #isWorthWaking(): boolean {
+    try {
+      const ready = this.#parts.store.first(
+        `SELECT 1 FROM queue q WHERE q.paused = 0 AND q.name IN (SELECT value FROM json_each(?))
+         AND EXISTS (SELECT 1 FROM ready r WHERE r.queue = q.id) LIMIT 1`,
+        JSON.stringify([...this.#queues]),
+      )
+      return ready !== undefined || this.#nextDue() < this.#sleepsUntil
+    } catch {
+      return true // The claim will meet the same trouble, and say it.
+    }
+  }
+
+  /** When the next delayed message of any queue is due, epoch ms. */
+  #nextDue(): number {
+    return Number(
+      this.#parts.store.first('SELECT due FROM delayed ORDER BY due LIMIT 1')?.due ?? Number.POSITIVE_INFINITY,
+    )
+  }
+}
+
+/** Moves what is due to the ready ones. Anybody's claim does it for everybody. */
+function promoteDue(store: SqliteStore): void {
+  const now = store.clock.now()
+  if (store.first('SELECT 1 FROM delayed WHERE due <= ? LIMIT 1', now) === undefined) return
+  store.run(
+    'INSERT INTO ready(queue, rank, id, deliveries) SELECT queue, rank, id, deliveries FROM delayed WHERE due <= ?',
+    now,
+  )
+  store.run('DELETE FROM delayed WHERE due <= ?', now)
+  store.ringAfterCommit()
+}
+
+/** The stretch of ids that rows in claim order cover in each rank. */
+function ranksOf(rows: readonly Row[]): { rank: number; first: number; last: number }[] {
+  const ranks: { rank: number; first: number; last: number }[] = []
+  for (const row of rows) {
+    const rank = Number(row.rank)
+    const current = ranks[ranks.length - 1]
+    if (current?.rank === rank) current.last = Number(row.id)
+    else ranks.push({ rank, first: Number(row.id), last: Number(row.id) })
+  }
+  return ranks
+}
+
+function rotate<T>(items: readonly T[], by: number): T[] {
+  const start = items.length === 0 ? 0 : by % items.length
+  return [...items.slice(start), ...items.slice(0, start)]
+}

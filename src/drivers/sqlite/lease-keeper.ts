@@ -1,0 +1,61 @@
+/** The main thread's side of the leases: tells the lease thread which ones to renew. One thread for each store. */
+import type { Worker } from 'node:worker_threads'
+import { startThread } from '../../thread.ts'
+import type { LeaseOrder, LeaseThreadData } from './lease-thread.ts'
+import type { SqliteStore } from './store.ts'
+
+/** Long enough not to spin when the file itself is out of reach. */
+const restartDelayMs = 500
+
+const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+
+export class LeaseKeeper {
+  readonly #store: SqliteStore
+  readonly #held = new Map<number, number>()
+  #thread: Worker | undefined
+
+  constructor(store: SqliteStore) {
+    this.#store = store
+  }
+
+  hold(lease: number, leaseMs: number): void {
+    this.#held.set(lease, leaseMs)
+    this.#order({ hold: lease, leaseMs })
+  }
+
+  drop(lease: number): void {
+    if (!this.#held.delete(lease)) return
+    this.#order({ drop: lease })
+  }
+
+  async close(): Promise<void> {
+    const thread = this.#thread
+    this.#thread = undefined
+    if (thread === undefined) return
+    thread.postMessage({ close: true } satisfies LeaseOrder)
+    await new Promise((resolve) => thread.once('exit', resolve))
+  }
+
+  #order(order: LeaseOrder): void {
+    this.#thread ??= this.#start()
+    this.#thread.postMessage(order)
+  }
+
+  #start(): Worker {
+    const { path, durability } = this.#store
+    const data: LeaseThreadData = { path, durability }
+    const thread = startThread(new URL(`./lease-thread.${extension}`, import.meta.url), data)
+    thread.unref()
+    thread.once('error', () => this.#replace(thread))
+    return thread
+  }
+
+  /** Leases outlive a thread that dies by most of their length: there is time to start another and go on. */
+  #replace(dead: Worker): void {
+    if (this.#thread !== dead) return
+    this.#thread = undefined
+    this.#store.clock.after(restartDelayMs, () => {
+      for (const [lease, leaseMs] of this.#held) this.#order({ hold: lease, leaseMs })
+    })
+  }
+}

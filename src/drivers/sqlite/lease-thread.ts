@@ -1,0 +1,120 @@
+/**
+ * A thread with its own connection, so that a task that blocks the event loop keeps its lease. It renews the leases of
+ * this process's consumers, gives back what lapsed consumers of any process held, and clears away what has expired.
+ */
+import { parentPort, workerData } from 'node:worker_threads'
+import { strike } from './bell.ts'
+import { type Database, isBusy, openDatabase, type SqlValue } from './binding.ts'
+import { giveBackAll } from './give-back.ts'
+import { configure, type Durability } from './schema.ts'
+
+export interface LeaseThreadData {
+  readonly path: string
+  readonly durability: Durability
+}
+
+export type LeaseOrder = { hold: number; leaseMs: number } | { drop: number } | { close: true }
+
+/** Renewals within one lease, so that a few that come late do not cost it. */
+const renewalsPerLease = 6
+const cleaningIntervalMs = 30_000
+const busyRetryMs = 2
+/** Bus messages are read within milliseconds; a minute serves the slowest listener. */
+const busMessageLifeMs = 60_000
+
+const { path, durability } = workerData as LeaseThreadData
+const db: Database = openDatabase(path)
+const leases = new Map<number, number>()
+let timer: NodeJS.Timeout | undefined
+let cleanAt = Date.now() + cleaningIntervalMs
+
+parentPort?.on('message', (order: LeaseOrder) => {
+  if ('close' in order) {
+    clearTimeout(timer)
+    db.close()
+    parentPort?.close()
+    return
+  }
+  if ('drop' in order) leases.delete(order.drop)
+  else leases.set(order.hold, order.leaseMs)
+  tick()
+})
+
+configureWhenFree()
+
+function configureWhenFree(): void {
+  for (;;) {
+    try {
+      return configure(db, durability)
+    } catch (error) {
+      if (!isBusy(error)) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, busyRetryMs)
+    }
+  }
+}
+
+/** One round; sleeps until the next renewal, or the instant the next stranger's lease lapses. */
+function tick(): void {
+  clearTimeout(timer)
+  let sleepMs = busyRetryMs
+  try {
+    sleepMs = transaction(() => {
+      renew()
+      giveBackLapsed()
+      if (Date.now() >= cleanAt) clean()
+      return untilNext()
+    })
+  } catch (error) {
+    // Busy: try again at once. Anything else (a full disk, say) is met and reported by the main thread too.
+    if (!isBusy(error)) sleepMs = 100
+  }
+  timer = setTimeout(tick, sleepMs)
+}
+
+function renew(): void {
+  for (const [lease, leaseMs] of leases) {
+    run('UPDATE consumer SET expires = max(expires, ?) WHERE id = ?', Date.now() + leaseMs, lease)
+  }
+}
+
+function giveBackLapsed(): void {
+  const lapsed = db.prepare('SELECT id FROM consumer WHERE expires <= ?').all(Date.now())
+  for (const { id } of lapsed) giveBackAll({ run }, Number(id), 'counted')
+  if (lapsed.length > 0) ringAfterCommit = true
+}
+
+function untilNext(): number {
+  const next = db.prepare('SELECT min(expires) AS at FROM consumer').all()[0]?.at
+  const untilLapse = next === null || next === undefined ? Number.POSITIVE_INFINITY : Number(next) - Date.now() + 1
+  const renewal = Math.min(5_000, ...[...leases.values()].map((leaseMs) => leaseMs / renewalsPerLease))
+  return Math.max(1, Math.min(renewal, untilLapse))
+}
+
+function clean(): void {
+  cleanAt = Date.now() + cleaningIntervalMs
+  run('DELETE FROM bus WHERE at < ?', Date.now() - busMessageLifeMs)
+  run('DELETE FROM join_part WHERE group_id IN (SELECT group_id FROM join_state WHERE expires < ?)', Date.now())
+  run('DELETE FROM join_state WHERE expires < ?', Date.now())
+  run('DELETE FROM result WHERE seq IN (SELECT seq FROM result ORDER BY seq LIMIT 10000) AND expires < ?', Date.now())
+  db.prepare('PRAGMA incremental_vacuum(1000)').all()
+}
+
+let ringAfterCommit = false
+
+function transaction<T>(work: () => T): T {
+  db.exec('BEGIN IMMEDIATE')
+  try {
+    const value = work()
+    db.exec('COMMIT')
+    if (ringAfterCommit) strike(path)
+    ringAfterCommit = false
+    return value
+  } catch (error) {
+    db.exec('ROLLBACK')
+    throw error
+  }
+}
+
+function run(sql: string, ...values: SqlValue[]): number {
+  return Number(db.prepare(sql).run(...values).changes)
+}

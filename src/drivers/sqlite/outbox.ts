@@ -1,0 +1,174 @@
+/** Writes the messages of one turn: many rows a statement, because a statement's overhead exceeds a row's. */
+import { type OutgoingMessage, priorityOf } from '../../broker/broker.ts'
+import { CeleriacError } from '../../errors.ts'
+import type { SqlValue } from './binding.ts'
+import { type Participant, phases, type SqliteStore } from './store.ts'
+
+export const maxMessageBytes = 64 * 1024 * 1024
+
+/** Messages with the same fate and neighbouring ids, placed by one statement. */
+interface Run {
+  readonly queue: number
+  readonly rank: number
+  /** 0 = ready at once. */
+  readonly due: number
+  readonly first: number
+  last: number
+}
+
+/** A message as it will stand in its row. */
+export interface EncodedMessage {
+  readonly queue: string
+  readonly rank: number
+  readonly due: number
+  readonly headers: string
+  readonly properties: string
+  readonly body: string | Uint8Array
+}
+
+/** Property that says: these bytes are a text. Ours alone; it is taken off when the message is read. */
+export const textMark = 'isText'
+
+const rowsPerStatement = 16
+
+const insertPayloads = (rows: number): string =>
+  `INSERT INTO payload(id, published, headers, properties, body) VALUES ${Array(rows).fill('(?,?,?,?,?)').join(',')}`
+const insertMany = insertPayloads(rowsPerStatement)
+const insertOne = insertPayloads(1)
+
+export class Outbox implements Participant {
+  readonly phase = phases.publish
+  readonly #store: SqliteStore
+  readonly #queueIds = new Map<string, number>()
+  #rows: EncodedMessage[] = []
+  #waiting: { resolve: () => void; reject: (error: unknown) => void }[] = []
+  #enlisted = false
+
+  constructor(store: SqliteStore) {
+    this.#store = store
+  }
+
+  publish(messages: readonly OutgoingMessage[]): Promise<void> {
+    const rows = this.encode(messages)
+    return new Promise((resolve, reject) => {
+      for (const row of rows) this.#rows.push(row)
+      this.#waiting.push({ resolve, reject })
+      this.#enlist()
+    })
+  }
+
+  /** Adds to the transaction under way; its owner answers for the outcome. */
+  add(messages: readonly EncodedMessage[]): void {
+    for (const message of messages) this.#rows.push(message)
+    this.#enlist()
+  }
+
+  /** @throws CeleriacError `PAYLOAD_TOO_LARGE` */
+  encode(messages: readonly OutgoingMessage[]): EncodedMessage[] {
+    return messages.map((message) => this.#encode(message))
+  }
+
+  /** Within a transaction: the number of a queue, made on its first use. */
+  queueId(name: string): number {
+    let id = this.#queueIds.get(name)
+    if (id === undefined) {
+      this.#store.run('INSERT OR IGNORE INTO queue(name) VALUES (?)', name)
+      id = Number(this.#store.first('SELECT id FROM queue WHERE name = ?', name)?.id)
+      this.#queueIds.set(name, id)
+    }
+    return id
+  }
+
+  apply(): void {
+    const store = this.#store
+    const now = store.clock.now()
+    const rows = this.#rows
+    let id = Number(store.first('SELECT max(id) AS id FROM payload')?.id ?? 0) + 1
+    const runs: Run[] = []
+    const values: SqlValue[] = []
+    for (const row of rows) {
+      values.push(id, now, row.headers, row.properties, row.body)
+      if (values.length === rowsPerStatement * 5) store.run(insertMany, ...values.splice(0))
+      const queue = this.queueId(row.queue)
+      const run = runs[runs.length - 1]
+      if (run !== undefined && run.queue === queue && run.rank === row.rank && run.due === row.due) run.last = id
+      else runs.push({ queue, rank: row.rank, due: row.due, first: id, last: id })
+      id += 1
+    }
+    for (let at = 0; at < values.length; at += 5) store.run(insertOne, ...values.slice(at, at + 5))
+    for (const run of runs) this.#place(run)
+    store.ringAfterCommit()
+  }
+
+  committed(): void {
+    for (const { resolve } of this.#reset()) resolve()
+  }
+
+  failed(error: unknown): void {
+    this.#queueIds.clear()
+    for (const { reject } of this.#reset()) reject(error)
+  }
+
+  #place({ queue, rank, due, first, last }: Run): void {
+    if (due === 0) {
+      this.#store.run(
+        'INSERT INTO ready(queue, rank, id, deliveries) SELECT ?, ?, id, 0 FROM payload WHERE id BETWEEN ? AND ?',
+        queue,
+        rank,
+        first,
+        last,
+      )
+    } else {
+      this.#store.run(
+        `INSERT INTO delayed(due, id, queue, rank, deliveries)
+         SELECT ?, id, ?, ?, 0 FROM payload WHERE id BETWEEN ? AND ?`,
+        due,
+        queue,
+        rank,
+        first,
+        last,
+      )
+    }
+  }
+
+  #encode(message: OutgoingMessage): EncodedMessage {
+    const { queue, properties, body, delayMs = 0 } = message
+    const headers = JSON.stringify(message.headers)
+    refuseTooLarge(headers, body)
+    // SQLite ends a text at its first NUL, so such a text is stored as bytes, with a mark.
+    const isCut = typeof body === 'string' && body.includes('\0')
+    return {
+      queue,
+      rank: 9 - priorityOf(properties),
+      due: delayMs > 0 ? Math.ceil(this.#store.clock.now() + delayMs) : 0,
+      headers,
+      properties: JSON.stringify(isCut ? { ...properties, [textMark]: true } : properties),
+      body: isCut ? Buffer.from(body) : body,
+    }
+  }
+
+  #enlist(): void {
+    if (this.#enlisted) return
+    this.#enlisted = true
+    this.#store.enlist(this)
+  }
+
+  #reset(): { resolve: () => void; reject: (error: unknown) => void }[] {
+    const waiting = this.#waiting
+    this.#rows = []
+    this.#waiting = []
+    this.#enlisted = false
+    return waiting
+  }
+}
+
+/** A character takes at most three bytes, so most texts need no exact measure. */
+function refuseTooLarge(headers: string, body: string | Uint8Array): void {
+  if ((headers.length + body.length) * 3 <= maxMessageBytes) return
+  const bytes = Buffer.byteLength(headers) + (typeof body === 'string' ? Buffer.byteLength(body) : body.length)
+  if (bytes <= maxMessageBytes) return
+  throw new CeleriacError(
+    'PAYLOAD_TOO_LARGE',
+    `a message of ${bytes} bytes exceeds the ${maxMessageBytes} this broker takes; nothing was sent`,
+  )
+}

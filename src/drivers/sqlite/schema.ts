@@ -1,0 +1,92 @@
+/**
+ * The tables, and how the file is set up.
+ *
+ * A message is one wide row in `payload` (written once, deleted once) and one narrow row that says where it stands:
+ * in `ready`, `delayed` or `leased`. Moving it between those never rewrites the payload, and each of the three is its
+ * own index, so a claim reads the next rows of `ready` however many there are.
+ *
+ * `rank` is 9 − priority: rows sort by urgency, then by id, which is the order of publishing. A lease belongs to a
+ * consumer, not to a message: renewing it is one row however much is in flight, and whoever finds it lapsed moves
+ * all of its messages back at once.
+ */
+import { CeleriacError } from '../../errors.ts'
+import type { Database } from './binding.ts'
+
+/** Raised when the tables change; a file of another version is refused. */
+const schemaVersion = 1
+
+const tables = `
+CREATE TABLE queue(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, paused INTEGER NOT NULL DEFAULT 0);
+
+CREATE TABLE payload(
+  id INTEGER PRIMARY KEY, published INTEGER NOT NULL,
+  headers TEXT NOT NULL, properties TEXT NOT NULL, body NOT NULL);
+
+CREATE TABLE ready(
+  queue INTEGER, rank INTEGER, id INTEGER, deliveries INTEGER NOT NULL,
+  PRIMARY KEY(queue, rank, id)) WITHOUT ROWID;
+
+CREATE TABLE delayed(
+  due INTEGER, id INTEGER, queue INTEGER NOT NULL, rank INTEGER NOT NULL, deliveries INTEGER NOT NULL,
+  PRIMARY KEY(due, id)) WITHOUT ROWID;
+
+CREATE TABLE leased(
+  consumer INTEGER, id INTEGER, queue INTEGER NOT NULL, rank INTEGER NOT NULL, deliveries INTEGER NOT NULL,
+  PRIMARY KEY(consumer, id)) WITHOUT ROWID;
+
+CREATE TABLE consumer(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, queues TEXT NOT NULL, expires INTEGER NOT NULL);
+
+CREATE TABLE result(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, task_id TEXT NOT NULL UNIQUE, fence INTEGER NOT NULL, status TEXT NOT NULL,
+  expires INTEGER, record TEXT NOT NULL);
+
+CREATE TABLE join_state(group_id TEXT PRIMARY KEY, size INTEGER, closed INTEGER NOT NULL DEFAULT 0, expires INTEGER)
+  WITHOUT ROWID;
+
+CREATE TABLE join_part(group_id TEXT, member_id TEXT, idx INTEGER NOT NULL, part TEXT NOT NULL,
+  PRIMARY KEY(group_id, member_id)) WITHOUT ROWID;
+
+CREATE TABLE lock(name TEXT PRIMARY KEY, token INTEGER NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE bus(id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, topic TEXT NOT NULL, reply_to TEXT,
+  payload TEXT NOT NULL);
+`
+
+/**
+ * What a resolved promise has survived:
+ * `full` = a loss of power (fsync at each group commit); `group` = the death of any process; after a loss of power the
+ * file is whole but may lack the last commits; `relaxed` = the same for a process, but power loss may corrupt the file.
+ */
+export type Durability = 'full' | 'group' | 'relaxed'
+
+const synchronous: Record<Durability, string> = { full: 'FULL', group: 'NORMAL', relaxed: 'OFF' }
+
+/** Pages of 8 KiB hold about ten messages; the log is folded back every 32 MiB, so that one long run is not many. */
+export function configure(db: Database, durability: Durability): void {
+  db.exec('PRAGMA busy_timeout = 0')
+  db.exec('PRAGMA page_size = 8192')
+  db.exec('PRAGMA auto_vacuum = INCREMENTAL')
+  db.exec('PRAGMA journal_mode = WAL')
+  db.exec(`PRAGMA synchronous = ${synchronous[durability]}`)
+  db.exec('PRAGMA wal_autocheckpoint = 4096')
+  db.exec('PRAGMA cache_size = -65536')
+  db.exec('PRAGMA temp_store = MEMORY')
+}
+
+/** Creates what is missing. To be called within a write transaction, so that two processes do not both create. */
+export function migrate(db: Database, path: string): void {
+  const version = Number(db.prepare('PRAGMA user_version').all()[0]?.user_version ?? 0)
+  if (version === schemaVersion) return
+  const foreign = db.prepare("SELECT count(*) AS n FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").all()[0]
+  if (version !== 0 || Number(foreign?.n) > 0) {
+    throw new CeleriacError(
+      'STORAGE_CORRUPT',
+      version === 0
+        ? `${path} is a SQLite database of something else; choose another path`
+        : `${path} was made by another version of celeriac (layout ${version}, this one reads ${schemaVersion})`,
+    )
+  }
+  db.exec(tables)
+  db.exec(`PRAGMA user_version = ${schemaVersion}`)
+}

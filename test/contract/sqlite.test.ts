@@ -1,0 +1,86 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { SqliteConsumer } from '../../src/drivers/sqlite/consumer.ts'
+import {
+  SqliteBroker,
+  SqliteBus,
+  SqliteLock,
+  SqliteResultStore,
+  SqliteStore,
+  type SqliteStoreOptions,
+  sqliteCapabilities,
+} from '../../src/drivers/sqlite/index.ts'
+import { brokerContract, busContract, lockContract, resultContract } from '../../src/testing/index.ts'
+
+interface Connection {
+  open(): Promise<void>
+  close(): Promise<void>
+}
+
+/** A file of its own, on real time: its leases are kept by a thread. A peer has a connection of its own to the file. */
+async function openFile() {
+  const folder = await mkdtemp(join(tmpdir(), 'celeriac-contract-'))
+  const path = join(folder, 'queue.db')
+  const opened: Connection[] = []
+  return {
+    store: (options: Partial<SqliteStoreOptions> = {}) => new SqliteStore({ path, ...options }),
+    open: async <T extends Connection>(connection: T): Promise<T> => {
+      opened.push(connection)
+      await connection.open()
+      return connection
+    },
+    time: {
+      now: () => Date.now(),
+      advance: (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms)),
+      close: async () => {
+        for (const connection of opened) await connection.close()
+        await rm(folder, { recursive: true })
+      },
+    },
+  }
+}
+
+brokerContract('sqlite', {
+  capabilities: sqliteCapabilities,
+  sharesResults: true,
+  leaseMs: 400,
+  delayMs: 150,
+  open: async () => {
+    const { store, open, time } = await openFile()
+    const own = store()
+    return {
+      ...time,
+      broker: await open(new SqliteBroker(own)),
+      results: await open(new SqliteResultStore(own)),
+      peer: () => open(new SqliteBroker(store())),
+      crash: async (consumer) => (consumer as SqliteConsumer).abandon(),
+    }
+  },
+})
+
+resultContract('sqlite', {
+  open: async () => {
+    const { store, open, time } = await openFile()
+    return {
+      ...time,
+      store: await open(new SqliteResultStore(store())),
+      peer: ({ expiresMs = Number.POSITIVE_INFINITY } = {}) =>
+        open(new SqliteResultStore(store({ resultExpiresMs: expiresMs }))),
+    }
+  },
+})
+
+busContract('sqlite', {
+  open: async () => {
+    const { store, open, time } = await openFile()
+    return { ...time, bus: await open(new SqliteBus(store())), peer: () => open(new SqliteBus(store())) }
+  },
+})
+
+lockContract('sqlite', {
+  open: async () => {
+    const { store, open, time } = await openFile()
+    return { ...time, lock: await open(new SqliteLock(store())), peer: () => open(new SqliteLock(store())) }
+  },
+})
