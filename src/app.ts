@@ -1,0 +1,242 @@
+/** The application: its tasks, its connections, its workers. Joins up everything else. */
+import { hostname } from 'node:os'
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import type { Broker } from './broker/broker.ts'
+import { systemClock } from './clock.ts'
+import { type AppConfig, type AppOptions, resolveConfig, resolveWorkerConfig, type WorkerOptions } from './config.ts'
+import { type Connection, connect } from './connect.ts'
+import { CeleriacError } from './errors.ts'
+import type { AsyncResult } from './result/async-result.ts'
+import type { ResultStore } from './result/result-store.ts'
+import { DeadLetters } from './send/dead-letters.ts'
+import { Producer } from './send/producer.ts'
+import { createRouter, type Router, type TaskRoutes } from './send/router.ts'
+import type { CallOptions } from './task/call-options.ts'
+import type { TaskContext } from './task/context.ts'
+import { inputFromWire, validate } from './task/input.ts'
+import { resolveTaskOptions, type TaskOptions } from './task/options.ts'
+import { Registry, type TaskDefinition } from './task/registry.ts'
+import { type HandleSender, Task } from './task-handle.ts'
+import { Worker, type WorkerParts } from './work/worker.ts'
+
+export type CeleriacOptions = AppOptions<TaskRoutes, TaskOptions>
+
+type AnyFunction = (...args: never[]) => unknown
+
+/** What an open application works with. */
+interface Connected {
+  readonly broker: Broker
+  readonly results: ResultStore | undefined
+  readonly producer: Producer
+  readonly deadLetters: DeadLetters
+}
+
+export class Celeriac {
+  readonly name: string
+  readonly config: AppConfig
+  readonly registry = new Registry()
+  readonly #taskDefaults: TaskOptions
+  readonly #router: Router
+  readonly #workers = new Set<Worker>()
+  readonly #sender: HandleSender
+  #opening: Promise<Connected> | undefined
+  #connected: Connected | undefined
+
+  /** Connects to nothing yet. @throws CeleriacError `CONFIG_INVALID` */
+  constructor(name: string, options: CeleriacOptions = {}) {
+    this.name = name
+    this.config = resolveConfig(options)
+    this.#taskDefaults = options.taskDefaults ?? {}
+    this.#router = createRouter(options.taskRoutes)
+    this.#sender = {
+      send: async (canvas, callOptions) => (await this.#connect()).producer.send(canvas, callOptions),
+      sendMany: async (task, calls, callOptions) => (await this.#connect()).producer.sendMany(task, calls, callOptions),
+    }
+  }
+
+  /**
+   * Defines a task.
+   * - With `input`, any Standard Schema: one input, checked when it is sent and when it is run; the context comes second.
+   * - A plain function: its parameters are the arguments; with `bind: true` the context comes first.
+   *
+   * @example const add = app.task('add', (x: number, y: number) => x + y)
+   * @throws CeleriacError `CONFIG_INVALID`, `TASK_DUPLICATE`
+   */
+  task<Input extends StandardSchemaV1, Out>(
+    name: string,
+    options: TaskOptions & { readonly input: Input },
+    run: (input: StandardSchemaV1.InferOutput<Input>, ctx: TaskContext) => Out,
+  ): Task<[StandardSchemaV1.InferInput<Input>], Awaited<Out>, StandardSchemaV1.InferInput<Input>>
+  task<Args extends unknown[], Out>(
+    name: string,
+    options: TaskOptions & { readonly bind: true },
+    run: (ctx: TaskContext, ...args: Args) => Out,
+  ): Task<Args, Awaited<Out>, Args>
+  task<Args extends unknown[], Out>(
+    name: string,
+    options: TaskOptions,
+    run: (...args: Args) => Out,
+  ): Task<Args, Awaited<Out>, Args>
+  task<Args extends unknown[], Out>(name: string, run: (...args: Args) => Out): Task<Args, Awaited<Out>, Args>
+  task(
+    name: string,
+    optionsOrRun: (TaskOptions & { input?: StandardSchemaV1; bind?: boolean }) | AnyFunction,
+    runOrNothing?: AnyFunction,
+  ): Task<unknown[], unknown, unknown> {
+    const [options, run] = typeof optionsOrRun === 'function' ? [{}, optionsOrRun] : [optionsOrRun, runOrNothing]
+    if (typeof name !== 'string' || name === '') {
+      throw new CeleriacError('CONFIG_INVALID', `a task's name must be a text, got ${String(name)}`)
+    }
+    if (typeof run !== 'function') {
+      throw new CeleriacError('CONFIG_INVALID', `task '${name}' lacks its function: app.task(name, options, function)`)
+    }
+    const { input, bind = false, ...own } = options
+    this.registry.add({
+      name,
+      input,
+      options: resolveTaskOptions(name, own, this.#taskDefaults),
+      run: runnerOf(name, input, bind, run as (...args: unknown[]) => unknown),
+    })
+    return new Task(name, input === undefined ? 'args' : 'input', this.#sender)
+  }
+
+  /**
+   * A task that is defined elsewhere, by its name: in another service, or in Python.
+   * @example const add = app.remote<[number, number], number>('proj.tasks.add', { queue: 'python' })
+   */
+  remote<Args extends unknown[], Out>(name: string, options: CallOptions = {}): Task<Args, Out, Args> {
+    return new Task(name, 'args', this.#sender, options)
+  }
+
+  /** The result of a call by its id. The application must be open. */
+  result(id: string): AsyncResult {
+    return this.#open.producer.result(id)
+  }
+
+  /** The broker. The application must be open. */
+  get broker(): Broker {
+    return this.#open.broker
+  }
+
+  /** The result store, if results are kept. The application must be open. */
+  get results(): ResultStore | undefined {
+    return this.#open.results
+  }
+
+  /** What was given up. The application must be open. */
+  get deadLetters(): DeadLetters {
+    return this.#open.deadLetters
+  }
+
+  /** Queues that this application's tasks go to. */
+  get queues(): string[] {
+    const queues = this.registry.names().map((name) => {
+      const { options } = this.registry.get(name) as TaskDefinition
+      return options.queue ?? this.#router(name, [], {}).queue ?? this.config.defaultQueue
+    })
+    return [...new Set([this.config.defaultQueue, ...queues])]
+  }
+
+  /** Connects. Sending and workers do it by themselves. @throws CeleriacError the broker's or the store's error */
+  async open(): Promise<this> {
+    await this.#connect()
+    return this
+  }
+
+  /** Starts a worker in this process. */
+  async worker(options: WorkerOptions = {}): Promise<Worker> {
+    const config = resolveWorkerConfig(options, this.config)
+    const { broker, results, producer } = await this.#connect()
+    const name = config.name ?? `celeriac-${process.pid}@${hostname()}`
+    const parts: WorkerParts = {
+      broker,
+      results,
+      producer,
+      registry: this.registry,
+      acceptContent: this.config.acceptContent,
+      clock: systemClock,
+      logger: this.config.logger,
+      worker: name,
+    }
+    const worker = new Worker({ ...config, name, queues: config.queues ?? this.queues }, parts)
+    await worker.start()
+    this.#workers.add(worker)
+    return worker
+  }
+
+  /** Stops this process's workers, then lets go of the connections. Harmless when closed. */
+  async close(): Promise<void> {
+    const opening = this.#opening
+    if (opening === undefined) return
+    await Promise.all([...this.#workers].map((worker) => worker.stop()))
+    this.#workers.clear()
+    this.#opening = undefined
+    this.#connected = undefined
+    const { broker, results } = await opening
+    await broker.close()
+    await results?.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  get #open(): Connected {
+    if (this.#connected === undefined) {
+      throw new CeleriacError('CLOSED', `the application '${this.name}' is not open; await app.open() first`)
+    }
+    return this.#connected
+  }
+
+  #connect(): Promise<Connected> {
+    this.#opening ??= this.#openConnections().catch((error) => {
+      this.#opening = undefined
+      throw error
+    })
+    return this.#opening
+  }
+
+  async #openConnections(): Promise<Connected> {
+    const { broker: brokerUrl, results: resultsUrl, durability, resultExpiresMs, defaultQueue } = this.config
+    const options = { durability, resultExpiresMs, clock: systemClock }
+    const connection: Connection = await connect(brokerUrl, options)
+    await connection.broker.open()
+    const { broker } = connection
+    let results: ResultStore | undefined
+    if (resultsUrl !== undefined) {
+      results = resultsUrl === brokerUrl ? connection.results : (await connect(resultsUrl, options)).results
+      await results.open()
+    }
+    const producer = new Producer({
+      broker,
+      results,
+      registry: this.registry,
+      router: this.#router,
+      clock: systemClock,
+      defaultQueue,
+      maxMessageBytes: this.config.maxMessageBytes,
+    })
+    this.#connected = { broker, results, producer, deadLetters: new DeadLetters(broker, systemClock) }
+    return this.#connected
+  }
+}
+
+/** From arguments on the wire to the user's function. Keyword arguments for a plain function come last, as one object. */
+function runnerOf(
+  name: string,
+  input: StandardSchemaV1 | undefined,
+  bind: boolean,
+  run: (...args: unknown[]) => unknown,
+): TaskDefinition['run'] {
+  if (input !== undefined) {
+    return (args, kwargs, ctx) => {
+      const value = validate(input, inputFromWire(args, kwargs), name)
+      return value instanceof Promise ? value.then((checked) => run(checked, ctx)) : run(value, ctx)
+    }
+  }
+  return (args, kwargs, ctx) => {
+    const all = bind ? [ctx, ...args] : args
+    for (const _key in kwargs) return run(...all, kwargs)
+    return run(...all)
+  }
+}

@@ -1,0 +1,133 @@
+/** What an application can be told, checked and defaulted once. */
+import { type Duration, type Size, toBytes, toMs } from './duration.ts'
+import { CeleriacError } from './errors.ts'
+import { type Logger, stderrLogger } from './logger.ts'
+import { refuseUnknown, wholeNumber } from './options.ts'
+
+export type Durability = 'full' | 'group' | 'relaxed'
+
+export interface AppOptions<Routes, TaskDefaults> {
+  /** URL of the broker: `sqlite://file.db`, a path, or `memory://name`. @default 'sqlite://celeriac.db' */
+  readonly broker?: string
+  /** Keep states and results: true = with the broker, a URL = elsewhere. @default false */
+  readonly results?: boolean | string
+  /**
+   * What a resolved promise has survived, where the broker leaves the choice: `full` a loss of power, `group` the death
+   * of any process, `relaxed` the same, with the file at risk when power is lost. @default 'group'
+   */
+  readonly durability?: Durability
+  /** Queue of tasks that no option or route sends elsewhere. @default 'celery' */
+  readonly defaultQueue?: string
+  readonly taskRoutes?: Routes
+  /** Options of all tasks that do not say otherwise. */
+  readonly taskDefaults?: TaskDefaults
+  /** How long results are kept; 0 keeps them for ever. @default '1d' */
+  readonly resultExpires?: Duration
+  /** Largest body of a call. @default '1MB' */
+  readonly maxMessageSize?: Size
+  /** Serializations that workers accept. @default ['json'] */
+  readonly acceptContent?: readonly string[]
+  /** How long a dead worker's tasks stay away. @default '30s' */
+  readonly lease?: Duration
+  /** pino's shape. @default warnings and errors to stderr */
+  readonly logger?: Logger
+}
+
+export interface AppConfig {
+  readonly broker: string
+  /** Undefined = none are kept. */
+  readonly results: string | undefined
+  readonly durability: Durability
+  readonly defaultQueue: string
+  readonly resultExpiresMs: number
+  readonly maxMessageBytes: number
+  readonly acceptContent: readonly string[]
+  readonly leaseMs: number
+  readonly logger: Logger
+}
+
+const knownOptions: readonly (keyof AppOptions<unknown, unknown>)[] = [
+  'broker',
+  'results',
+  'durability',
+  'defaultQueue',
+  'taskRoutes',
+  'taskDefaults',
+  'resultExpires',
+  'maxMessageSize',
+  'acceptContent',
+  'lease',
+  'logger',
+]
+
+/** @throws CeleriacError `CONFIG_INVALID` */
+export function resolveConfig(options: AppOptions<unknown, unknown>): AppConfig {
+  refuseUnknown(options, knownOptions, 'the options of the application')
+  const { broker = 'sqlite://celeriac.db', results = false, durability = 'group', defaultQueue = 'celery' } = options
+  if (!['full', 'group', 'relaxed'].includes(durability)) {
+    throw new CeleriacError(
+      'CONFIG_INVALID',
+      `\`durability\` must be 'full', 'group' or 'relaxed', got '${durability}'`,
+    )
+  }
+  const resultExpiresMs = toMs(options.resultExpires ?? '1d', 'resultExpires')
+  return {
+    broker,
+    results: results === true ? broker : results === false ? undefined : results,
+    durability,
+    defaultQueue,
+    resultExpiresMs: resultExpiresMs === 0 ? Number.POSITIVE_INFINITY : resultExpiresMs,
+    maxMessageBytes: toBytes(options.maxMessageSize ?? '1MB', 'maxMessageSize'),
+    acceptContent: options.acceptContent ?? ['json'],
+    leaseMs: toMs(options.lease ?? '30s', 'lease'),
+    logger: options.logger ?? stderrLogger,
+  }
+}
+
+export interface WorkerOptions {
+  /** Queues to consume. @default the default queue and those of the app's tasks */
+  readonly queues?: readonly string[]
+  /** Tasks running at once in this process. @default 100 */
+  readonly concurrency?: number
+  /** Node name, `name@host`. @default `celeriac-<pid>@<host>` */
+  readonly name?: string
+  /** Messages at hand, running ones included. @default adapts to how long tasks take */
+  readonly prefetch?: number
+  /** How long this worker's tasks stay away if it dies. @default the app's */
+  readonly lease?: Duration
+  /** How long `stop()` waits for running tasks before it aborts their signals. @default '30s' */
+  readonly shutdownTimeout?: Duration
+}
+
+export interface WorkerConfig {
+  readonly queues: readonly string[] | undefined
+  readonly concurrency: number
+  readonly name: string | undefined
+  readonly prefetch: number | undefined
+  readonly leaseMs: number
+  readonly shutdownTimeoutMs: number
+}
+
+const knownWorkerOptions: readonly (keyof WorkerOptions)[] = [
+  'queues',
+  'concurrency',
+  'name',
+  'prefetch',
+  'lease',
+  'shutdownTimeout',
+]
+
+/** @throws CeleriacError `CONFIG_INVALID` */
+export function resolveWorkerConfig(options: WorkerOptions, { leaseMs }: AppConfig): WorkerConfig {
+  refuseUnknown(options, knownWorkerOptions, 'the options of the worker')
+  const { queues, concurrency = 100, name, prefetch, lease, shutdownTimeout = '30s' } = options
+  if (queues?.length === 0) throw new CeleriacError('CONFIG_INVALID', '`queues` must name at least one queue')
+  return {
+    queues,
+    concurrency: wholeNumber(concurrency, 'concurrency', 1),
+    name,
+    prefetch: prefetch === undefined ? undefined : wholeNumber(prefetch, 'prefetch', 1),
+    leaseMs: lease === undefined ? leaseMs : toMs(lease, 'lease'),
+    shutdownTimeoutMs: toMs(shutdownTimeout, 'shutdownTimeout'),
+  }
+}

@@ -1,0 +1,69 @@
+/** From a URL to a driver. Drivers are loaded when first asked for, so that nobody pays for those he does not use. */
+import type { Broker } from './broker/broker.ts'
+import type { Bus } from './broker/bus.ts'
+import type { Lock } from './broker/lock.ts'
+import type { Clock } from './clock.ts'
+import type { AppConfig } from './config.ts'
+import { CeleriacError } from './errors.ts'
+import { nearest } from './nearest.ts'
+import type { ResultStore } from './result/result-store.ts'
+
+/** What one URL leads to; all parts share what the driver can share. Not yet open. */
+export interface Connection {
+  readonly broker: Broker
+  readonly bus: Bus
+  readonly results: ResultStore
+  readonly lock: Lock
+}
+
+type ConnectOptions = Pick<AppConfig, 'durability' | 'resultExpiresMs'> & { readonly clock: Clock }
+
+const drivers: Record<string, (rest: string, options: ConnectOptions) => Promise<Connection>> = {
+  async sqlite(path, options) {
+    const driver = await import('./drivers/sqlite/index.ts')
+    const store = new driver.SqliteStore({ path, ...options })
+    return {
+      broker: new driver.SqliteBroker(store),
+      bus: new driver.SqliteBus(store),
+      results: new driver.SqliteResultStore(store),
+      lock: new driver.SqliteLock(store),
+    }
+  },
+  async memory(name, { clock, resultExpiresMs }) {
+    const driver = await import('./drivers/memory/index.ts')
+    const options = { store: driver.memoryStore(name), clock, resultExpiresMs }
+    return {
+      broker: new driver.MemoryBroker(options),
+      bus: new driver.MemoryBus(options),
+      results: new driver.MemoryResultStore(options),
+      lock: new driver.MemoryLock(options),
+    }
+  },
+}
+
+/**
+ * @param url `sqlite://relative/path.db`, `sqlite:///absolute/path.db`, a bare path, or `memory://name`
+ * @throws CeleriacError `BROKER_UNKNOWN_SCHEME`
+ */
+export function connect(url: string, options: ConnectOptions): Promise<Connection> {
+  const match = /^([a-z][a-z0-9+.-]*):\/\/(.*)$/i.exec(url)
+  const [scheme = '', rest = ''] = match === null ? ['sqlite', url] : match.slice(1)
+  const driver = drivers[scheme.toLowerCase()]
+  if (driver === undefined) {
+    const guess = nearest(scheme, Object.keys(drivers))
+    throw new CeleriacError(
+      'BROKER_UNKNOWN_SCHEME',
+      `no driver serves '${scheme}://' (${redacted(url)}); ${guess === undefined ? '' : `did you mean '${guess}://'? `}` +
+        `known: ${Object.keys(drivers)
+          .map((known) => `${known}://`)
+          .join(', ')}`,
+    )
+  }
+  if (rest === '') throw new CeleriacError('CONFIG_INVALID', `the URL '${url}' lacks what follows ${scheme}://`)
+  return driver(rest, options)
+}
+
+/** A URL without its password, for messages and banners. */
+export function redacted(url: string): string {
+  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/[^/@]*?:)[^@]*@/i, '$1***@')
+}

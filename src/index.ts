@@ -1,0 +1,59 @@
+/** The public API. Drivers are found by URL; `celeriac/testing` has the contract suites and test helpers. */
+export { Celeriac, type CeleriacOptions } from './app.ts'
+export type {
+  Broker,
+  BrokerCapabilities,
+  ConsumeOptions,
+  Consumer,
+  Delivery,
+  Depth,
+  Effects,
+  FetchOptions,
+  Message,
+  OutgoingMessage,
+  PeekedMessage,
+  Properties,
+  Publisher,
+  QueueInfo,
+} from './broker/broker.ts'
+export type { Bus, BusMessage, RequestOptions, Subscription } from './broker/bus.ts'
+export type { Lock, LockLease } from './broker/lock.ts'
+export { Chain, chain } from './canvas/chain.ts'
+export { Signature } from './canvas/signature.ts'
+export { type Clock, systemClock, type Timer } from './clock.ts'
+export type { Durability, WorkerOptions } from './config.ts'
+export type { Duration, Size } from './duration.ts'
+export {
+  CeleriacError,
+  type ErrorCode,
+  errorCodes,
+  Ignore,
+  LeaseLostError,
+  MaxRetriesExceededError,
+  Reject,
+  Retry,
+  SoftTimeLimitExceeded,
+  TaskFailedError,
+  TaskRevokedError,
+  TimeLimitExceeded,
+} from './errors.ts'
+export type { Logger } from './logger.ts'
+export { AsyncResult, type WaitOptions } from './result/async-result.ts'
+export type {
+  JoinPart,
+  JoinProgress,
+  ResultRecord,
+  ResultStore,
+  ResultSubscription,
+  StoredError,
+} from './result/result-store.ts'
+export { isReady, type TaskState } from './result/states.ts'
+export type { ResultNode } from './result/tree.ts'
+export type { DeadLetter, DeadLetterChoice, DeadLetters, RedriveOptions } from './send/dead-letters.ts'
+export type { Route, TaskRoutes } from './send/router.ts'
+export type { CallOptions } from './task/call-options.ts'
+export type { TaskContext } from './task/context.ts'
+export type { TaskOptions } from './task/options.ts'
+export type { ErrorClass, ErrorMatch } from './task/retry-policy.ts'
+export type { Task } from './task-handle.ts'
+export type { Worker, WorkerHealth } from './work/worker.ts'

@@ -1,0 +1,206 @@
+/**
+ * Dead letters: messages that were given up, whole, on the queue `<queue>.dead`, with the story of their end in a header.
+ * Built from broker operations alone. Redriving or dropping takes the letters on loan like any consumer; what is not
+ * meant goes back to its place, so a run that is killed loses nothing.
+ */
+import type { Broker, Delivery, Message, OutgoingMessage, PeekedMessage } from '../broker/broker.ts'
+import type { Clock } from '../clock.ts'
+import { sleep } from '../clock.ts'
+import { CeleriacError } from '../errors.ts'
+import { decodeJson, encodeJson } from '../json.ts'
+import type { AttemptRecord, CeleriacHeader, DeadLetterHeader } from './wire.ts'
+
+export const deadSuffix = '.dead'
+
+/** Attempts kept with a message; the first one and the last ones tell the story. */
+const maxAttempts = 10
+
+export interface DeadLetter {
+  /** Task id; the empty string where the message had none that could be read. */
+  readonly id: string
+  readonly task: string | null
+  /** The queue it came from and goes back to. */
+  readonly queue: string
+  readonly reason: string
+  readonly error: DeadLetterHeader['error']
+  readonly worker: string
+  /** When it was given up, ISO 8601. */
+  readonly at: string
+  readonly deliveries: number
+  readonly attempts: readonly AttemptRecord[]
+  readonly args: unknown
+  readonly kwargs: unknown
+  readonly message: Message
+}
+
+/** Which dead letters: of one queue or all, and those with one of the ids or that pass the filter. */
+export interface DeadLetterChoice {
+  readonly queue?: string
+  readonly ids?: readonly string[]
+  readonly filter?: (letter: DeadLetter) => boolean
+}
+
+export interface RedriveOptions extends DeadLetterChoice {
+  /** At most so many a second. @default as fast as it goes */
+  readonly perSecond?: number
+  /** Other arguments than those that failed. */
+  readonly edit?: (letter: DeadLetter) => { args?: readonly unknown[]; kwargs?: Readonly<Record<string, unknown>> }
+}
+
+/** The message as a dead letter. `celeriac` holds what its header said before, and the attempts up to now. */
+export function deadLetterOf(message: Message, celeriac: CeleriacHeader, dead: DeadLetterHeader): OutgoingMessage {
+  const { expirationMs: _expired, ...properties } = message.properties
+  return {
+    queue: `${dead.queue}${deadSuffix}`,
+    headers: { ...message.headers, celeriac: { ...celeriac, dead } },
+    properties,
+    body: message.body,
+  }
+}
+
+export function addAttempt(attempts: readonly AttemptRecord[] | undefined, attempt: AttemptRecord): AttemptRecord[] {
+  const all = [...(attempts ?? []), attempt]
+  return all.length <= maxAttempts ? all : [all[0] as AttemptRecord, ...all.slice(-(maxAttempts - 1))]
+}
+
+export class DeadLetters {
+  readonly #broker: Broker
+  readonly #clock: Clock
+
+  constructor(broker: Broker, clock: Clock) {
+    this.#broker = broker
+    this.#clock = clock
+  }
+
+  /** Oldest first. Without a queue, those of all queues. */
+  async list({ queue, limit = 100 }: { queue?: string; limit?: number } = {}): Promise<DeadLetter[]> {
+    const letters: DeadLetter[] = []
+    for (const dead of await this.#queues(queue)) {
+      const peeked = await this.#broker.peek(dead, limit - letters.length)
+      letters.push(...peeked.map((message) => letterOf(message, message.deliveryCount)))
+      if (letters.length >= limit) break
+    }
+    return letters
+  }
+
+  /** @throws CeleriacError `TASK_UNKNOWN` when no dead letter has this id */
+  async show(id: string, queue?: string): Promise<DeadLetter> {
+    for (const dead of await this.#queues(queue)) {
+      const found = await this.#find(dead, id)
+      if (found !== undefined) return letterOf(found, found.deliveryCount)
+    }
+    throw new CeleriacError('TASK_UNKNOWN', `no dead letter has the id '${id}'; \`celeriac dlq list\` shows them`)
+  }
+
+  /** Sends the chosen ones back to their queues, the rest of their pipelines with them. Tells how many. */
+  async redrive(options: RedriveOptions): Promise<number> {
+    const pauseMs = options.perSecond === undefined ? 0 : 1_000 / options.perSecond
+    return this.#take(options, async (letter, delivery) => {
+      await delivery.ack({ publish: [this.#revived(letter, options.edit?.(letter))] })
+      if (pauseMs > 0) await sleep(this.#clock, pauseMs)
+    })
+  }
+
+  /** Removes the chosen ones for good. Tells how many. */
+  async drop(choice: DeadLetterChoice): Promise<number> {
+    return this.#take(choice, (_letter, delivery) => delivery.reject())
+  }
+
+  #revived(letter: DeadLetter, edit: ReturnType<NonNullable<RedriveOptions['edit']>> = {}): OutgoingMessage {
+    const { message } = letter
+    const { dead: _dead, ...celeriac } = message.headers.celeriac as CeleriacHeader
+    const headers = {
+      ...message.headers,
+      retries: 0,
+      eta: null,
+      expires: null,
+      celeriac: { ...celeriac, sent: this.#clock.now() },
+    }
+    if (edit.args === undefined && edit.kwargs === undefined) return { ...message, headers, queue: letter.queue }
+    const [args, kwargs, embed] = decodeBody(message) ?? []
+    const body = encodeJson([edit.args ?? args, edit.kwargs ?? kwargs, embed ?? {}])
+    return { ...message, headers, body, queue: letter.queue }
+  }
+
+  /** Goes once through the letters there are now, so that one that dies again at once is not met again. */
+  async #take(
+    choice: DeadLetterChoice,
+    settle: (letter: DeadLetter, delivery: Delivery) => Promise<void>,
+  ): Promise<number> {
+    let taken = 0
+    for (const dead of await this.#queues(choice.queue)) {
+      const { ready } = await this.#broker.depth(dead)
+      const consumer = await this.#broker.consume([dead], { name: 'dead-letters' })
+      try {
+        for (let seen = 0; seen < ready; ) {
+          const deliveries = await consumer.fetch(Math.min(500, ready - seen), { waitMs: 0 })
+          if (deliveries.length === 0) break
+          seen += deliveries.length
+          const settled = deliveries.map(async (delivery) => {
+            const letter = letterOf(delivery.message, delivery.deliveryCount, dead)
+            if (!isChosen(letter, choice)) return
+            await settle(letter, delivery)
+            taken += 1
+          })
+          await Promise.all(settled)
+        }
+      } finally {
+        await consumer.close()
+      }
+    }
+    return taken
+  }
+
+  async #find(dead: string, id: string): Promise<PeekedMessage | undefined> {
+    const page = 200
+    for (let offset = 0; ; offset += page) {
+      const messages = await this.#broker.peek(dead, page, offset)
+      const found = messages.find((message) => message.headers.id === id)
+      if (found !== undefined || messages.length < page) return found
+    }
+  }
+
+  async #queues(queue: string | undefined): Promise<string[]> {
+    if (queue !== undefined) return [queue.endsWith(deadSuffix) ? queue : `${queue}${deadSuffix}`]
+    const all = await this.#broker.queues()
+    return all.map((info) => info.queue).filter((name) => name.endsWith(deadSuffix))
+  }
+}
+
+function isChosen(letter: DeadLetter, { ids, filter }: DeadLetterChoice): boolean {
+  return (ids === undefined || ids.includes(letter.id)) && (filter === undefined || filter(letter))
+}
+
+function letterOf(
+  message: Message & { queue?: string },
+  deliveries: number,
+  deadQueue = message.queue ?? '',
+): DeadLetter {
+  const { id, task, celeriac } = message.headers
+  const { dead, attempts = [] } = (celeriac ?? {}) as CeleriacHeader
+  const [args = null, kwargs = null] = decodeBody(message) ?? []
+  return {
+    id: typeof id === 'string' ? id : '',
+    task: typeof task === 'string' ? task : null,
+    queue: dead?.queue ?? deadQueue.slice(0, -deadSuffix.length),
+    reason: dead?.reason ?? 'unknown',
+    error: dead?.error ?? null,
+    worker: dead?.worker ?? '',
+    at: dead?.at ?? '',
+    deliveries: dead?.deliveries ?? deliveries,
+    attempts,
+    args,
+    kwargs,
+    message: { headers: message.headers, properties: message.properties, body: message.body },
+  }
+}
+
+/** [args, kwargs, embed], or undefined for a body that is something else. */
+function decodeBody({ body }: Message): unknown[] | undefined {
+  try {
+    const decoded = decodeJson(typeof body === 'string' ? body : Buffer.from(body).toString('utf8'))
+    return Array.isArray(decoded) ? decoded : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,292 @@
+/**
+ * Puts calls on their way: completes them from the call's, the task's and the app's settings, turns them into messages,
+ * and hands these to the broker; with results on, a PENDING record goes along, so that an id that was sent is known.
+ */
+import { randomUUID } from 'node:crypto'
+import type { Broker, OutgoingMessage } from '../broker/broker.ts'
+import type { AnySignature, Chain } from '../canvas/chain.ts'
+import type { Sender, Signature } from '../canvas/signature.ts'
+import type { Clock } from '../clock.ts'
+import { toMs } from '../duration.ts'
+import { CeleriacError } from '../errors.ts'
+import { AsyncResult, type ResultSource } from '../result/async-result.ts'
+import type { ResultRecord, ResultStore } from '../result/result-store.ts'
+import { type CallOptions, etaOf, expiresOf } from '../task/call-options.ts'
+import { runningTask } from '../task/context.ts'
+import { inputFromWire, validate, type WireArguments } from '../task/input.ts'
+import type { Registry, TaskDefinition } from '../task/registry.ts'
+import type { Successor } from './continuation.ts'
+import { emptyEmbed, encodeTask, type TaskCall, type TaskMessage } from './message.ts'
+import type { Router } from './router.ts'
+import type { Embed, WireOptions, WireSignature } from './wire.ts'
+
+export interface ProducerParts {
+  readonly broker: Broker
+  readonly results: ResultStore | undefined
+  readonly registry: Registry
+  readonly router: Router
+  readonly clock: Clock
+  readonly defaultQueue: string
+  readonly maxMessageBytes: number
+}
+
+/** Where calls stand in a pipeline. */
+interface Position {
+  readonly rootId: string | null
+  readonly parentId: string | null
+}
+
+export class Producer implements Sender {
+  readonly #parts: ProducerParts
+  readonly #source: ResultSource
+
+  constructor(parts: ProducerParts) {
+    this.#parts = parts
+    this.#source = { store: parts.results, clock: parts.clock }
+  }
+
+  async send<Gives>(canvas: Signature<[], Gives> | Chain<Gives>, options: CallOptions): Promise<AsyncResult<Gives>> {
+    const result =
+      canvas.kind === 'chain' ? this.#sendChain(canvas.steps, options) : this.#sendSignature(canvas, options)
+    return (await result) as AsyncResult<Gives>
+  }
+
+  /** Many calls of one task, all of them or none, in one round trip. */
+  async sendMany(task: string, calls: readonly WireArguments[], options: CallOptions): Promise<AsyncResult[]> {
+    const nowMs = this.#parts.clock.now()
+    const position = positionHere()
+    const ready: TaskCall[] = []
+    const checked = this.#parts.registry.get(task)?.input !== undefined
+    for (const wire of calls) {
+      if (checked) await this.#checkInput(task, wire)
+      ready.push(this.#call(task, wire, options, position, nowMs))
+    }
+    await this.#publish(ready, nowMs)
+    return ready.map((call) => this.result(call.id))
+  }
+
+  result(id: string, parent?: AsyncResult): AsyncResult {
+    return new AsyncResult(id, this.#source, parent)
+  }
+
+  /** What follows a task, as messages and PENDING records that its settlement takes along. */
+  successors(
+    after: TaskMessage,
+    successors: readonly Successor[],
+  ): { publish: OutgoingMessage[]; save: ResultRecord[]; ids: string[] } {
+    const nowMs = this.#parts.clock.now()
+    const calls = successors.map((successor) => this.#successorCall(after, successor, nowMs))
+    return {
+      publish: calls.map((call) => this.#encode(call, nowMs)),
+      save: calls.flatMap((call) => this.#pending(call, nowMs, nextStepId(call.embed))),
+      ids: calls.map((call) => call.id),
+    }
+  }
+
+  async #sendSignature({ parts }: AnySignature, options: CallOptions): Promise<AsyncResult> {
+    await this.#checkInput(parts.task, parts)
+    const nowMs = this.#parts.clock.now()
+    const call = this.#call(parts.task, parts, { ...parts.options, ...options }, positionHere(), nowMs)
+    await this.#publish([call], nowMs)
+    return this.result(call.id)
+  }
+
+  async #sendChain(steps: readonly AnySignature[], options: CallOptions): Promise<AsyncResult> {
+    const [first, ...rest] = steps as [AnySignature, ...AnySignature[]]
+    if (rest.length === 0) return this.#sendSignature(first, options)
+    await this.#checkInput(first.parts.task, first.parts)
+    const nowMs = this.#parts.clock.now()
+    const position = positionHere()
+    const { taskId: lastId = randomUUID(), ...firstOptions } = options
+    const call = this.#call(first.parts.task, first.parts, { ...first.parts.options, ...firstOptions }, position, nowMs)
+    const wire = rest.map((step, index) => this.#wireStep(step, index === rest.length - 1 ? lastId : undefined))
+    const records = this.#chainRecords(call, wire, nowMs)
+    await this.#publish([{ ...call, embed: { ...call.embed, chain: [...wire].reverse() } }], nowMs, records)
+    let result = this.result(call.id)
+    for (const { options: step } of wire) result = this.result(step.task_id as string, result)
+    return result
+  }
+
+  #call(task: string, wire: WireArguments, options: CallOptions, position: Position, nowMs: number): TaskCall {
+    const definition = this.#parts.registry.get(task)
+    const route = this.#parts.router(task, wire.args, wire.kwargs)
+    const id = options.taskId ?? randomUUID()
+    const etaMs = etaOf(options, nowMs)
+    const own = definition?.options
+    return {
+      task,
+      id,
+      queue: options.queue ?? own?.queue ?? route.queue ?? this.#parts.defaultQueue,
+      args: wire.args,
+      kwargs: wire.kwargs,
+      embed: emptyEmbed,
+      rootId: position.rootId ?? id,
+      parentId: position.parentId,
+      groupId: null,
+      groupIndex: null,
+      retries: 0,
+      etaMs,
+      expiresMs: expiresOf(options, nowMs) ?? (own?.expiresMs === undefined ? null : nowMs + own.expiresMs),
+      ignoreResult: options.ignoreResult ?? own?.ignoreResult ?? false,
+      ...timeLimits(options),
+      priority: options.priority ?? own?.priority ?? route.priority ?? 0,
+      replyTo: null,
+      shadow: null,
+      headers: options.headers ?? null,
+      celeriac: { sent: etaMs ?? nowMs },
+    }
+  }
+
+  /** A step as it travels behind the first: with its id, and with the queue this side would route it to. */
+  #wireStep({ parts }: AnySignature, id: string | undefined): WireSignature {
+    const nowMs = this.#parts.clock.now()
+    const call = this.#call(parts.task, parts, parts.options, { rootId: null, parentId: null }, nowMs)
+    const { countdown, eta, expires } = parts.options
+    const options: WireOptions = {
+      task_id: id ?? call.id,
+      queue: call.queue,
+      priority: call.priority,
+      ...(countdown !== undefined && { countdown: toMs(countdown, 'countdown') / 1_000 }),
+      ...(eta !== undefined && { eta: eta.toISOString() }),
+      ...(expires !== undefined && {
+        expires: expires instanceof Date ? expires.toISOString() : toMs(expires, 'expires') / 1_000,
+      }),
+      ...(call.timeLimitS !== null && { time_limit: call.timeLimitS }),
+      ...(call.softTimeLimitS !== null && { soft_time_limit: call.softTimeLimitS }),
+      ...(call.ignoreResult && { ignore_result: true }),
+      ...(call.headers !== null && { headers: call.headers }),
+    }
+    const { task, args, kwargs, immutable } = parts
+    return { task, args, kwargs, options, subtask_type: null, immutable }
+  }
+
+  #successorCall(after: TaskMessage, { signature, partialArgs, chain }: Successor, nowMs: number): TaskCall {
+    const { task, options, immutable } = signature
+    if (signature.subtask_type !== null && signature.subtask_type !== undefined) {
+      throw new CeleriacError('UNSUPPORTED', `a ${signature.subtask_type} inside a message cannot be continued here`)
+    }
+    const wire = { args: immutable ? signature.args : [...partialArgs, ...signature.args], kwargs: signature.kwargs }
+    const call = this.#call(task, wire, callOptionsOf(options), { rootId: after.rootId, parentId: after.id }, nowMs)
+    const embed: Embed = {
+      callbacks: options.link ?? null,
+      errbacks: options.link_error ?? null,
+      chain: chain ?? options.chain ?? null,
+      chord: options.chord ?? null,
+    }
+    return {
+      ...call,
+      embed,
+      groupId: options.group_id ?? null,
+      groupIndex: options.group_index ?? null,
+      replyTo: options.reply_to ?? null,
+      shadow: options.shadow ?? null,
+    }
+  }
+
+  /** Publishes and records in one turn, so that a store that is both commits them together. */
+  async #publish(calls: readonly TaskCall[], nowMs: number, records?: readonly ResultRecord[]): Promise<void> {
+    const { broker, results } = this.#parts
+    const messages = calls.map((call) => this.#encode(call, nowMs))
+    const pending = records ?? calls.flatMap((call) => this.#pending(call, nowMs))
+    if (results === undefined || pending.length === 0) await broker.publish(messages)
+    else if (results.sharesStorageWith(broker)) await Promise.all([broker.publish(messages), results.save(pending)])
+    else {
+      await results.save(pending)
+      await broker.publish(messages)
+    }
+    const parent = runningTask()
+    if (parent !== undefined) for (const call of calls) parent.addChild(call.id)
+  }
+
+  #encode(call: TaskCall, nowMs: number): OutgoingMessage {
+    const message = encodeTask(call, nowMs)
+    const limit = Math.min(this.#parts.maxMessageBytes, this.#parts.broker.capabilities.maxMessageBytes)
+    if (message.body.length * 3 > limit && Buffer.byteLength(message.body) > limit) {
+      throw new CeleriacError(
+        'PAYLOAD_TOO_LARGE',
+        `a call of '${call.task}' takes ${Buffer.byteLength(message.body)} bytes, more than the ${limit} allowed; ` +
+          'send a reference to the data instead of the data, or raise `maxMessageSize`',
+      )
+    }
+    return message
+  }
+
+  #pending(call: TaskCall, nowMs: number, children: readonly string[] = []): ResultRecord[] {
+    if (this.#parts.results === undefined || call.ignoreResult) return []
+    return [pendingRecord(call, nowMs, children)]
+  }
+
+  /** The first step's record and one for each step to come, so that the whole pipeline is known from the start. */
+  #chainRecords(first: TaskCall, steps: readonly WireSignature[], nowMs: number): ResultRecord[] {
+    const ids = [first.id, ...steps.map((step) => step.options.task_id as string)]
+    const later = steps.flatMap((step, index) => {
+      const position = { rootId: first.rootId, parentId: ids[index] as string }
+      const call = this.#call(step.task, step, callOptionsOf(step.options), position, nowMs)
+      return this.#pending({ ...call, celeriac: {} }, nowMs, ids.slice(index + 2, index + 3))
+    })
+    return [...this.#pending(first, nowMs, ids.slice(1, 2)), ...later]
+  }
+
+  #checkInput(task: string, { args, kwargs }: WireArguments): unknown {
+    const definition: TaskDefinition | undefined = this.#parts.registry.get(task)
+    return definition?.input === undefined ? undefined : validate(definition.input, inputFromWire(args, kwargs), task)
+  }
+}
+
+/** What is known of a call before any worker has it. */
+function pendingRecord(call: TaskCall, nowMs: number, children: readonly string[]): ResultRecord {
+  return {
+    taskId: call.id,
+    status: 'PENDING',
+    result: null,
+    traceback: null,
+    children,
+    dateDone: null,
+    parentId: call.parentId,
+    rootId: call.rootId,
+    groupId: call.groupId,
+    name: call.task,
+    queue: call.queue,
+    worker: null,
+    retries: 0,
+    sentAt: call.celeriac.sent === undefined ? null : nowMs,
+    startedAt: null,
+    doneAt: null,
+    fence: 0,
+  }
+}
+
+function nextStepId({ chain }: Embed): string[] {
+  const id = chain?.[chain.length - 1]?.options.task_id
+  return id === undefined ? [] : [id]
+}
+
+function positionHere(): Position {
+  const parent = runningTask()
+  return { rootId: parent?.rootId ?? null, parentId: parent?.taskId ?? null }
+}
+
+function timeLimits(options: CallOptions): { timeLimitS: number | null; softTimeLimitS: number | null } {
+  const { timeLimit, softTimeLimit } = options
+  return {
+    timeLimitS: timeLimit === undefined ? null : toMs(timeLimit, 'timeLimit') / 1_000,
+    softTimeLimitS: softTimeLimit === undefined ? null : toMs(softTimeLimit, 'softTimeLimit') / 1_000,
+  }
+}
+
+/** Wire options as call options. A foreign `expires` or `eta` text is a date; numbers are seconds. */
+function callOptionsOf(options: WireOptions): CallOptions {
+  return {
+    ...(options.task_id !== undefined && { taskId: options.task_id }),
+    ...(options.queue !== undefined && { queue: options.queue }),
+    ...(options.priority !== undefined && { priority: options.priority }),
+    ...(typeof options.countdown === 'number' && { countdown: options.countdown }),
+    ...(typeof options.eta === 'string' && { eta: new Date(options.eta) }),
+    ...(typeof options.expires === 'number' && { expires: options.expires }),
+    ...(typeof options.expires === 'string' && { expires: new Date(options.expires) }),
+    ...(typeof options.time_limit === 'number' && { timeLimit: options.time_limit }),
+    ...(typeof options.soft_time_limit === 'number' && { softTimeLimit: options.soft_time_limit }),
+    ...(typeof options.ignore_result === 'boolean' && { ignoreResult: options.ignore_result }),
+    ...(options.headers !== undefined && { headers: options.headers }),
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * Celery's forms on the wire, as types: signatures, the third element of a body, and the headers of our own. Names are
+ * Celery's, so they stand here in snake case (`celery/canvas.py`, `celery/app/amqp.py`).
+ */
+
+/** A call as data, the way it travels inside other messages. */
+export interface WireSignature {
+  readonly task: string
+  readonly args: readonly unknown[]
+  readonly kwargs: Readonly<Record<string, unknown>>
+  readonly options: WireOptions
+  readonly subtask_type: string | null
+  readonly immutable: boolean
+}
+
+export interface WireOptions {
+  readonly task_id?: string
+  readonly reply_to?: string
+  readonly queue?: string
+  readonly priority?: number
+  readonly countdown?: number
+  readonly eta?: string
+  readonly expires?: number | string
+  readonly time_limit?: number
+  readonly soft_time_limit?: number
+  readonly ignore_result?: boolean
+  readonly root_id?: string | null
+  readonly parent_id?: string | null
+  readonly group_id?: string | null
+  readonly group_index?: number | null
+  readonly shadow?: string | null
+  readonly headers?: Readonly<Record<string, unknown>>
+  readonly link?: readonly WireSignature[]
+  readonly link_error?: readonly WireSignature[]
+  /** Steps that follow, the next one last. */
+  readonly chain?: readonly WireSignature[]
+  readonly chord?: WireSignature | null
+  readonly [other: string]: unknown
+}
+
+/** What else travels in a body. */
+export interface Embed {
+  readonly callbacks: readonly WireSignature[] | null
+  readonly errbacks: readonly WireSignature[] | null
+  /** Steps that follow, the next one last. */
+  readonly chain: readonly WireSignature[] | null
+  readonly chord: WireSignature | null
+}
+
+/** One attempt that did not end well. */
+export interface AttemptRecord {
+  /** ISO 8601. */
+  readonly at: string
+  readonly worker: string
+  /** `Type: message`. */
+  readonly error: string
+}
+
+/** Our header `celeriac`: what Celery's headers have no place for. Others' messages lack it. */
+export interface CeleriacHeader {
+  /** When it was sent or should be ready (a retry's due time), epoch ms. */
+  readonly sent?: number
+  /** Attempts made by earlier messages of this task; see `ResultRecord.fence`. */
+  readonly fence?: number
+  readonly attempts?: readonly AttemptRecord[]
+  readonly dead?: DeadLetterHeader
+}
+
+/** What a dead letter says of its end. */
+export interface DeadLetterHeader {
+  readonly reason: string
+  readonly error: { readonly type: string; readonly message: string; readonly traceback: string | null } | null
+  readonly worker: string
+  readonly at: string
+  readonly queue: string
+  readonly deliveries: number
+}

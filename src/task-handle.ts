@@ -1,0 +1,77 @@
+/** What `app.task()` returns: the typed way to call a task. */
+import { Signature } from './canvas/signature.ts'
+import type { AsyncResult } from './result/async-result.ts'
+import type { Producer } from './send/producer.ts'
+import { type CallOptions, checkCallOptions } from './task/call-options.ts'
+import { argsToWire, inputToWire, type WireArguments } from './task/input.ts'
+
+/** Sends what a handle makes; the application's producer, once it is connected. */
+export type HandleSender = Pick<Producer, 'send' | 'sendMany'>
+
+type Rest<Args extends unknown[]> = Args extends [unknown, ...infer R] ? R : never
+type First<Args extends unknown[]> = Args extends [infer F, ...unknown[]] ? F : never
+
+/**
+ * `Args` = the parameters of a call; `Out` = what it returns; `Call` = one call as data, for `applyAsync` and
+ * `delayMany`: the input of a task with a schema, the list of arguments of a plain function.
+ */
+export class Task<Args extends unknown[], Out, Call> {
+  readonly name: string
+  readonly #form: 'input' | 'args'
+  readonly #sender: HandleSender
+  readonly #options: CallOptions
+
+  constructor(name: string, form: 'input' | 'args', sender: HandleSender, options: CallOptions = {}) {
+    this.name = name
+    this.#form = form
+    this.#sender = sender
+    this.#options = options
+  }
+
+  /**
+   * Sends one call. Resolves once the broker holds it.
+   * @throws CeleriacError `INPUT_INVALID`, `PAYLOAD_INVALID`, `PAYLOAD_TOO_LARGE`, or a broker's error; nothing was sent
+   */
+  delay(...args: Args): Promise<AsyncResult<Out>> {
+    return this.#sender.send(this.#signature(this.#argsToWire(args), false), {})
+  }
+
+  /** Sends one call with options. */
+  applyAsync(call: Call, options: CallOptions = {}): Promise<AsyncResult<Out>> {
+    return this.#sender.send(this.#signature(this.#callToWire(call), false), checkCallOptions(options))
+  }
+
+  /** Sends many calls in one round trip: all of them or none. */
+  async delayMany(calls: readonly Call[], options: CallOptions = {}): Promise<AsyncResult<Out>[]> {
+    const wires = calls.map((call) => this.#callToWire(call))
+    const results = await this.#sender.sendMany(this.name, wires, { ...this.#options, ...checkCallOptions(options) })
+    return results as AsyncResult<Out>[]
+  }
+
+  /**
+   * The call as data, to be composed. Without its first argument (for a task with a schema: without its input) it takes
+   * that from the step before it.
+   */
+  s(...args: Args): Signature<[], Out>
+  s(...args: Rest<Args>): Signature<[First<Args>], Out>
+  s(...args: unknown[]): Signature<[], Out> {
+    return this.#signature(this.#argsToWire(args), false)
+  }
+
+  /** The call as data with all its arguments; it ignores the result of the step before it. */
+  si(...args: Args): Signature<[], Out> & Signature<[unknown], Out> {
+    return this.#signature(this.#argsToWire(args), true) as Signature<[], Out> & Signature<[unknown], Out>
+  }
+
+  #signature({ args, kwargs }: WireArguments, immutable: boolean): Signature<[], Out> {
+    return new Signature({ task: this.name, args, kwargs, options: this.#options, immutable }, this.#sender)
+  }
+
+  #argsToWire(args: readonly unknown[]): WireArguments {
+    return this.#form === 'input' && args.length > 0 ? inputToWire(args[0]) : argsToWire(args)
+  }
+
+  #callToWire(call: Call): WireArguments {
+    return this.#form === 'input' ? inputToWire(call) : argsToWire(call as readonly unknown[])
+  }
+}

@@ -1,0 +1,67 @@
+/** What can be said about one call, beside its arguments. */
+import { type Duration, toMs } from '../duration.ts'
+import { CeleriacError } from '../errors.ts'
+import { refuseUnknown, wholeNumber } from '../options.ts'
+
+export interface CallOptions {
+  /** Start no earlier than this long from now. The broker keeps it, no worker does. */
+  readonly countdown?: Duration
+  /** Start no earlier than this. */
+  readonly eta?: Date
+  /** Never start later than this: a time from now, or a date. */
+  readonly expires?: Duration | Date
+  /** 0 to 9; 9 is the most urgent. */
+  readonly priority?: number
+  readonly queue?: string
+  /** An id of your own, for calls that must be found or recognised. @default a random UUID */
+  readonly taskId?: string
+  /** Headers of your own; the task finds them in `ctx.headers`. */
+  readonly headers?: Readonly<Record<string, unknown>>
+  readonly ignoreResult?: boolean
+  /** Overrides the task's, for this call. */
+  readonly softTimeLimit?: Duration
+  readonly timeLimit?: Duration
+}
+
+const known: readonly (keyof CallOptions)[] = [
+  'countdown',
+  'eta',
+  'expires',
+  'priority',
+  'queue',
+  'taskId',
+  'headers',
+  'ignoreResult',
+  'softTimeLimit',
+  'timeLimit',
+]
+
+/** @throws CeleriacError `CONFIG_INVALID` */
+export function checkCallOptions(options: CallOptions): CallOptions {
+  refuseUnknown(options, known, 'the options of a call')
+  if (options.countdown !== undefined && options.eta !== undefined) {
+    throw new CeleriacError('CONFIG_INVALID', 'give either `countdown` or `eta`, not both')
+  }
+  if (options.eta !== undefined && !isDate(options.eta)) {
+    throw new CeleriacError('CONFIG_INVALID', `\`eta\` must be a valid Date, got ${String(options.eta)}`)
+  }
+  if (options.priority !== undefined) wholeNumber(options.priority, 'priority', 0, 9)
+  if (options.taskId === '') throw new CeleriacError('CONFIG_INVALID', '`taskId` must not be empty')
+  return options
+}
+
+/** When it may start, epoch ms, or null for now. */
+export function etaOf({ countdown, eta }: CallOptions, nowMs: number): number | null {
+  if (eta !== undefined) return eta.getTime()
+  return countdown === undefined ? null : nowMs + toMs(countdown, 'countdown')
+}
+
+/** When it is over, epoch ms, or null for never. */
+export function expiresOf({ expires }: CallOptions, nowMs: number): number | null {
+  if (expires === undefined) return null
+  return expires instanceof Date ? expires.getTime() : nowMs + toMs(expires, 'expires')
+}
+
+function isDate(value: unknown): boolean {
+  return value instanceof Date && !Number.isNaN(value.getTime())
+}

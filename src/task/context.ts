@@ -1,0 +1,51 @@
+/** What a running task knows and may do, and which task is running here. */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Duration } from '../duration.ts'
+import type { Retry } from '../errors.ts'
+import type { Logger } from '../logger.ts'
+
+/** Given to a task as its last parameter (schema form) or first one (`bind: true`). */
+export interface TaskContext {
+  readonly taskId: string
+  readonly name: string
+  /** Queue the message came from. */
+  readonly queue: string
+  /** Retries so far: 0 on the first run. */
+  readonly retries: number
+  /** 1, and one more for each worker that was lost while it had this message. */
+  readonly deliveryCount: number
+  readonly rootId: string
+  readonly parentId: string | null
+  readonly groupId: string | null
+  /** Headers of the message, the caller's own among them. */
+  readonly headers: Readonly<Record<string, unknown>>
+  /** Node name of the worker. */
+  readonly worker: string
+  /** Aborts at the soft time limit and when the worker must stop now. Pass it to whatever you wait for. */
+  readonly signal: AbortSignal
+  /** Logs with the task's name and id. */
+  readonly logger: Logger
+  /** Stores a state of the task's own, e.g. `('PROGRESS', { done: 3, of: 10 })`. Nothing without a result store. */
+  updateState(state: string, meta?: unknown): Promise<void>
+  /** An error to throw: run this task again later. @example throw ctx.retry({ countdown: '30s', cause: error }) */
+  retry(options?: { countdown?: Duration; maxRetries?: number; cause?: unknown }): Retry
+}
+
+/** What calls from inside a running task inherit. */
+export interface RunningTask {
+  readonly taskId: string
+  readonly rootId: string
+  /** Takes down what this run has sent. */
+  addChild(taskId: string): void
+}
+
+const running = new AsyncLocalStorage<RunningTask>()
+
+/** The task in whose run this code is called, if any. */
+export function runningTask(): RunningTask | undefined {
+  return running.getStore()
+}
+
+export function runAs<T>(task: RunningTask, work: () => T): T {
+  return running.run(task, work)
+}

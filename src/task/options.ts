@@ -1,0 +1,115 @@
+/** What can be said about a task, and how it is checked and defaulted: once, when the task is registered. */
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { type Duration, toMs } from '../duration.ts'
+import { CeleriacError } from '../errors.ts'
+import { refuseUnknown, wholeNumber } from '../options.ts'
+import type { ErrorMatch, RetryPolicy } from './retry-policy.ts'
+
+export interface TaskOptions {
+  /** Queue its calls go to. @default the route that matches its name, else the app's default queue */
+  readonly queue?: string
+  /** 0 to 9; 9 is the most urgent. @default 0 */
+  readonly priority?: number
+  /** A call not started within this time is never run; its state becomes REVOKED. @default never */
+  readonly expires?: Duration
+  /** Keep neither states nor results of this task. @default false */
+  readonly ignoreResult?: boolean
+  /** Store STARTED when a run begins. @default false */
+  readonly trackStarted?: boolean
+  /** Acknowledge after the run, so that a lost worker's task runs again; false acknowledges before. @default true */
+  readonly acksLate?: boolean
+  /** Errors after which the task is run again by itself. @default none */
+  readonly autoretryFor?: ErrorMatch
+  /** Exceptions to `autoretryFor`. @default none */
+  readonly dontAutoretryFor?: ErrorMatch
+  /** Retries before it is given up; Infinity never gives up. @default 5 with `autoretryFor`, else 3 */
+  readonly maxRetries?: number
+  /** Base of the exponential backoff; true = one second. @default no backoff: `defaultRetryDelay` each time */
+  readonly retryBackoff?: boolean | Duration
+  /** The longest wait of the backoff. @default '10m' */
+  readonly retryBackoffMax?: Duration
+  /** Wait a random share of the backoff, so that what failed together does not return together. @default true */
+  readonly retryJitter?: boolean
+  /** Wait before a retry without backoff. @default '3m' */
+  readonly defaultRetryDelay?: Duration
+  /** Worker losses a call survives before it is taken for poison. @default 3 */
+  readonly maxDeliveries?: number
+  /** After this time of a run `ctx.signal` aborts with `SoftTimeLimitExceeded`. @default no limit */
+  readonly softTimeLimit?: Duration
+  /** After this time of a run it counts as failed, whether it heeds its signal or not. @default no limit */
+  readonly timeLimit?: Duration
+}
+
+/** `TaskOptions`, complete and in milliseconds. */
+export interface ResolvedTaskOptions extends RetryPolicy {
+  readonly queue: string | undefined
+  readonly priority: number | undefined
+  readonly expiresMs: number | undefined
+  readonly ignoreResult: boolean
+  readonly trackStarted: boolean
+  readonly acksLate: boolean
+  readonly maxDeliveries: number
+  readonly softTimeLimitMs: number | undefined
+  readonly timeLimitMs: number | undefined
+}
+
+const known: readonly (keyof TaskOptions | 'input' | 'bind')[] = [
+  'input',
+  'bind',
+  'queue',
+  'priority',
+  'expires',
+  'ignoreResult',
+  'trackStarted',
+  'acksLate',
+  'autoretryFor',
+  'dontAutoretryFor',
+  'maxRetries',
+  'retryBackoff',
+  'retryBackoffMax',
+  'retryJitter',
+  'defaultRetryDelay',
+  'maxDeliveries',
+  'softTimeLimit',
+  'timeLimit',
+]
+
+/** One task's options over the app's defaults. @throws CeleriacError `CONFIG_INVALID` */
+export function resolveTaskOptions(name: string, own: TaskOptions, defaults: TaskOptions): ResolvedTaskOptions {
+  refuseUnknown(own, known, `the options of task '${name}'`)
+  const options = { ...defaults, ...own }
+  const at = (option: string): string => `${option}\` of task \`${name}`
+  const ms = (value: Duration | undefined, option: string): number | undefined =>
+    value === undefined ? undefined : toMs(value, at(option))
+  const { maxRetries = options.autoretryFor === undefined ? 3 : 5, maxDeliveries = 3, retryBackoff } = options
+  return {
+    queue: options.queue,
+    priority: options.priority === undefined ? undefined : wholeNumber(options.priority, at('priority'), 0, 9),
+    expiresMs: ms(options.expires, 'expires'),
+    ignoreResult: options.ignoreResult ?? false,
+    trackStarted: options.trackStarted ?? false,
+    acksLate: options.acksLate ?? true,
+    autoretryFor: errorMatch(options.autoretryFor, at('autoretryFor')),
+    dontAutoretryFor: errorMatch(options.dontAutoretryFor, at('dontAutoretryFor')),
+    maxRetries: maxRetries === Number.POSITIVE_INFINITY ? maxRetries : wholeNumber(maxRetries, at('maxRetries'), 0),
+    retryBackoffMs: ms(
+      typeof retryBackoff === 'boolean' ? (retryBackoff ? 1 : undefined) : retryBackoff,
+      'retryBackoff',
+    ),
+    retryBackoffMaxMs: toMs(options.retryBackoffMax ?? '10m', at('retryBackoffMax')),
+    retryJitter: options.retryJitter ?? true,
+    defaultRetryDelayMs: toMs(options.defaultRetryDelay ?? '3m', at('defaultRetryDelay')),
+    maxDeliveries: wholeNumber(maxDeliveries, at('maxDeliveries'), 1),
+    softTimeLimitMs: ms(options.softTimeLimit, 'softTimeLimit'),
+    timeLimitMs: ms(options.timeLimit, 'timeLimit'),
+  }
+}
+
+function errorMatch(match: ErrorMatch | undefined, name: string): ErrorMatch | undefined {
+  if (match === undefined || typeof match === 'function') return match
+  if (Array.isArray(match) && match.every((item) => typeof item === 'function')) return match
+  throw new CeleriacError('CONFIG_INVALID', `\`${name}\` must be a list of error classes or a function`)
+}
+
+/** Any schema of the Standard Schema kind (https://standardschema.dev): zod, valibot, arktype … */
+export type Schema = StandardSchemaV1

@@ -1,0 +1,45 @@
+/** The tasks an application defines, by name. */
+import { CeleriacError } from '../errors.ts'
+import { nearest } from '../nearest.ts'
+import type { TaskContext } from './context.ts'
+import type { ResolvedTaskOptions, Schema } from './options.ts'
+
+/** A task: a name, a function, and how it is to be run. */
+export interface TaskDefinition {
+  readonly name: string
+  readonly options: ResolvedTaskOptions
+  /** Schema of its one input; without one the function takes the positional arguments. */
+  readonly input: Schema | undefined
+  /** Runs it with arguments as they came off the wire. @throws what the function throws, or `INPUT_INVALID` */
+  readonly run: (args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>, ctx: TaskContext) => unknown
+}
+
+export class Registry {
+  readonly #tasks = new Map<string, TaskDefinition>()
+
+  /** @throws CeleriacError `TASK_DUPLICATE` */
+  add(task: TaskDefinition): void {
+    if (this.#tasks.has(task.name)) {
+      throw new CeleriacError('TASK_DUPLICATE', `a task named '${task.name}' is registered already; names are unique`)
+    }
+    this.#tasks.set(task.name, task)
+  }
+
+  get(name: string): TaskDefinition | undefined {
+    return this.#tasks.get(name)
+  }
+
+  names(): string[] {
+    return [...this.#tasks.keys()].sort()
+  }
+
+  /** What to say of a name that is not here. */
+  unknown(name: string): CeleriacError {
+    const guess = nearest(name, this.names())
+    const advice =
+      guess === undefined
+        ? `this application defines ${this.names().join(', ') || 'no tasks'}`
+        : `did you mean '${guess}'?`
+    return new CeleriacError('TASK_UNKNOWN', `no task is named '${name}'; ${advice}`)
+  }
+}

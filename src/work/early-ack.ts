@@ -1,0 +1,22 @@
+/**
+ * A delivery acknowledged before its run (`acksLate: false`): what its settlement would do together with the ack
+ * happens by itself, and giving it back means publishing it again.
+ */
+import type { Broker, Delivery, Effects } from '../broker/broker.ts'
+import type { ResultStore } from '../result/result-store.ts'
+
+export function acknowledged(delivery: Delivery, broker: Broker, results: ResultStore | undefined): Delivery {
+  const { queue, message, deliveryCount } = delivery
+  return {
+    queue,
+    message,
+    deliveryCount,
+    async ack({ publish = [], save = [] }: Effects = {}) {
+      await results?.save(save)
+      await broker.publish(publish)
+    },
+    release: (delayMs = 0) => broker.publish([{ ...message, queue, delayMs }]),
+    reject: () => Promise.resolve(),
+    extend: () => Promise.resolve(),
+  }
+}

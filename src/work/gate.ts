@@ -1,0 +1,41 @@
+/** The gate: reads a delivery and decides whether it may run. What may not leaves with the outcome that says why. */
+import type { Delivery } from '../broker/broker.ts'
+import { CeleriacError } from '../errors.ts'
+import { decodeTask, type TaskMessage } from '../send/message.ts'
+import type { Registry } from '../task/registry.ts'
+import { type Attempt, createAttempt } from './attempt.ts'
+import type { Outcome } from './outcome.ts'
+
+export type Passage =
+  | { readonly pass: true; readonly attempt: Attempt }
+  | { readonly pass: false; readonly message: TaskMessage | undefined; readonly outcome: Outcome }
+
+export interface GateParts {
+  readonly registry: Registry
+  readonly acceptContent: readonly string[]
+}
+
+export function passGate(delivery: Delivery, { registry, acceptContent }: GateParts, nowMs: number): Passage {
+  let message: TaskMessage
+  try {
+    message = decodeTask(delivery.message, acceptContent)
+  } catch (error) {
+    return { pass: false, message: undefined, outcome: { kind: 'poison', error, reason: 'unreadable' } }
+  }
+  const refuse = (outcome: Outcome): Passage => ({ pass: false, message, outcome })
+  if (message.expiresMs !== null && message.expiresMs <= nowMs) return refuse({ kind: 'expired' })
+  if (message.etaMs !== null && message.etaMs > nowMs) return refuse({ kind: 'early', delayMs: message.etaMs - nowMs })
+  const definition = registry.get(message.task)
+  if (definition === undefined) {
+    return refuse({ kind: 'poison', error: registry.unknown(message.task), reason: 'unknown task' })
+  }
+  const losses = delivery.deliveryCount - 1
+  if (losses >= definition.options.maxDeliveries) {
+    const error = new CeleriacError(
+      'MESSAGE_INVALID',
+      `${losses} workers were lost while they had this task; it may be what kills them`,
+    )
+    return refuse({ kind: 'poison', error, reason: 'worker lost' })
+  }
+  return { pass: true, attempt: createAttempt(delivery, message, definition) }
+}

@@ -1,0 +1,46 @@
+/**
+ * How many messages to have at hand beyond the free slots: what the slots will start within a short horizon. Tasks of
+ * microseconds are fetched by the hundred, so that a round trip serves many; long ones are left for other workers.
+ */
+
+/** Work fetched ahead is started within about this time. */
+const horizonMs = 5
+/** No more than this ahead, however short the tasks: a fetch of so many already costs next to nothing for each. */
+const maxAhead = 500
+/** Weight of the newest run in the moving average. */
+const newest = 0.1
+
+export class Prefetch {
+  readonly #concurrency: number
+  readonly #fixed: number | undefined
+  #averageRunMs: number | undefined
+
+  /** `fixed` = at most so many at hand in all, running ones included. */
+  constructor(concurrency: number, fixed: number | undefined) {
+    this.#concurrency = concurrency
+    this.#fixed = fixed
+  }
+
+  ran(runMs: number): void {
+    const average = this.#averageRunMs
+    this.#averageRunMs = average === undefined ? runMs : average + newest * (runMs - average)
+  }
+
+  /** Nothing was started for so long: tasks are longer than the average says. */
+  stalled(forMs: number): void {
+    this.#averageRunMs = Math.max(this.#averageRunMs ?? 0, forMs)
+  }
+
+  /** Messages to ask for, given those running and those waiting for a slot. Never negative. */
+  room(running: number, waiting: number): number {
+    if (this.#fixed !== undefined) return Math.max(0, this.#fixed - running - waiting)
+    return Math.max(0, this.#concurrency - running + this.#ahead() - waiting)
+  }
+
+  /** Before the first run is over nothing is known, so nothing is fetched ahead. */
+  #ahead(): number {
+    if (this.#averageRunMs === undefined) return 0
+    const starts = (this.#concurrency * horizonMs) / Math.max(this.#averageRunMs, 0.001)
+    return Math.min(maxAhead, Math.floor(starts))
+  }
+}

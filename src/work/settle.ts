@@ -1,0 +1,246 @@
+/**
+ * Makes an attempt's outcome durable, in this order: store the outcome, send what follows, acknowledge. Where broker and
+ * results are one store, the three are one atomic step, refused as a whole if the lease was lost. Elsewhere a crash
+ * between two of them repeats work and never loses it: after the first the task runs again and is stored again, after
+ * the second its successors may be sent twice.
+ */
+import type { Broker, Delivery, Effects, OutgoingMessage } from '../broker/broker.ts'
+import type { Clock } from '../clock.ts'
+import { toJsonValue } from '../json.ts'
+import type { ResultRecord, ResultStore } from '../result/result-store.ts'
+import type { TaskState } from '../result/states.ts'
+import { nameAndMessage, storeError, tracebackOf } from '../result/stored-error.ts'
+import { afterFailure, afterSuccess, remainingSteps } from '../send/continuation.ts'
+import { addAttempt, deadLetterOf } from '../send/dead-letters.ts'
+import { emptyEmbed, isoDate, type TaskMessage } from '../send/message.ts'
+import type { Producer } from '../send/producer.ts'
+import type { CeleriacHeader, WireSignature } from '../send/wire.ts'
+import { type Attempt, fenceOf } from './attempt.ts'
+import type { Outcome } from './outcome.ts'
+
+export interface SettleParts {
+  readonly broker: Broker
+  readonly results: ResultStore | undefined
+  readonly producer: Producer
+  readonly clock: Clock
+  readonly worker: string
+}
+
+/** What is settled: a delivery, as far as it could be read and was run. */
+export interface Settled {
+  readonly delivery: Delivery
+  readonly message: TaskMessage | undefined
+  readonly attempt: Attempt | undefined
+}
+
+/** @throws LeaseLostError somebody else has the task now; nothing was stored or sent (by an atomic store) */
+export function settle(settled: Settled, outcome: Outcome, parts: SettleParts): Promise<void> {
+  const { delivery } = settled
+  switch (outcome.kind) {
+    case 'early':
+      return delivery.release(outcome.delayMs)
+    case 'interrupted':
+      return delivery.release()
+    default:
+      return commit(delivery, effectsOf(settled, outcome, parts), parts)
+  }
+}
+
+/** A running task's own state, or STARTED. */
+export function stateRecord(attempt: Attempt, state: TaskState, meta: unknown, parts: SettleParts): ResultRecord {
+  return recordOf(attempt, state, toJsonValue(meta), null, attempt.children, parts)
+}
+
+export function keepsResult(attempt: Attempt, results: ResultStore | undefined): boolean {
+  return results !== undefined && !(attempt.message.ignoreResult ?? attempt.definition.options.ignoreResult)
+}
+
+async function commit(delivery: Delivery, effects: Effects | undefined, parts: SettleParts): Promise<void> {
+  const { broker, results } = parts
+  if (effects?.save === undefined || results === undefined || results.sharesStorageWith(broker)) {
+    return delivery.ack(effects)
+  }
+  await results.save(effects.save)
+  await delivery.ack({ publish: effects.publish ?? [] })
+}
+
+type Ended = Exclude<Outcome, { kind: 'early' | 'interrupted' }>
+
+function effectsOf(settled: Settled, outcome: Ended, parts: SettleParts): Effects | undefined {
+  switch (outcome.kind) {
+    case 'success':
+      return success(settled.attempt as Attempt, outcome.value, parts)
+    case 'retry':
+      return retry(settled.attempt as Attempt, outcome, parts)
+    case 'failure':
+      return failure(settled, outcome.error, outcome.reason, parts)
+    case 'poison':
+      return failure(settled, outcome.error, outcome.reason, parts)
+    case 'expired':
+      return expired(settled, parts)
+    case 'ignored':
+      return undefined
+  }
+}
+
+function success(attempt: Attempt, value: unknown, parts: SettleParts): Effects | undefined {
+  const { message } = attempt
+  const keeps = keepsResult(attempt, parts.results)
+  if (message.embed === emptyEmbed && !keeps) return undefined
+  let stored: unknown
+  try {
+    stored = toJsonValue(value)
+  } catch (error) {
+    return failure({ delivery: attempt.delivery, message, attempt }, error, 'failed', parts)
+  }
+  const next = parts.producer.successors(message, afterSuccess(message, stored))
+  if (!keeps) return { publish: next.publish, save: next.save }
+  const children = [...attempt.children, ...next.ids]
+  return { publish: next.publish, save: [recordOf(attempt, 'SUCCESS', stored, null, children, parts), ...next.save] }
+}
+
+function retry(attempt: Attempt, { error, countdownMs }: Ended & { kind: 'retry' }, parts: SettleParts): Effects {
+  const { delivery, message } = attempt
+  const nowMs = parts.clock.now()
+  const etaMs = nowMs + countdownMs
+  const celeriac = { ...afterAttempt(message, delivery, error, parts), sent: etaMs }
+  const again: OutgoingMessage = {
+    ...delivery.message,
+    queue: delivery.queue,
+    headers: { ...delivery.message.headers, retries: message.retries + 1, eta: isoDate(etaMs), celeriac },
+    delayMs: countdownMs,
+  }
+  if (!keepsResult(attempt, parts.results)) return { publish: [again] }
+  const record = recordOf(attempt, 'RETRY', storeError(error), tracebackOf(error), attempt.children, parts)
+  return { publish: [again], save: [record] }
+}
+
+/** FAILURE for the task and for the steps that will not run, error callbacks, and the message to the dead letters. */
+function failure({ delivery, message, attempt }: Settled, error: unknown, reason: string, parts: SettleParts): Effects {
+  const { name, message: text } = nameAndMessage(error)
+  const dead = deadLetterOf(delivery.message, afterAttempt(message, delivery, error, parts), {
+    reason,
+    error: { type: name, message: text, traceback: tracebackOf(error) },
+    worker: parts.worker,
+    at: isoDate(parts.clock.now()),
+    queue: delivery.queue,
+    deliveries: delivery.deliveryCount,
+  })
+  if (message === undefined) return { publish: [dead] }
+  const errbacks = parts.producer.successors(message, afterFailure(message))
+  const publish = [...errbacks.publish, dead]
+  const keeps = attempt === undefined ? parts.results !== undefined : keepsResult(attempt, parts.results)
+  if (!keeps) return { publish, save: errbacks.save }
+  const stored = storeError(error)
+  const traceback = tracebackOf(error)
+  const steps = remainingSteps(message)
+  const ids = steps.flatMap(({ options }) => options.task_id ?? [])
+  const own = attempt ?? unstarted(message, delivery)
+  const children = [...own.children, ...ids.slice(0, 1)]
+  return {
+    publish,
+    save: [
+      recordOf(own, 'FAILURE', stored, traceback, children, parts),
+      ...steps.flatMap((step, index) =>
+        skippedStep(step, ids[index - 1] ?? message.id, ids[index + 1], own, stored, parts),
+      ),
+      ...errbacks.save,
+    ],
+  }
+}
+
+function expired({ delivery, message }: Settled, parts: SettleParts): Effects | undefined {
+  if (message === undefined || parts.results === undefined || message.ignoreResult === true) return undefined
+  const error = { exc_type: 'TaskRevokedError', exc_message: ['expired'], exc_module: 'celery.exceptions' }
+  const steps = remainingSteps(message)
+  const next = steps.slice(0, 1).flatMap(({ options }) => options.task_id ?? [])
+  return { save: [recordOf(unstarted(message, delivery), 'REVOKED', error, null, next, parts)] }
+}
+
+/** What our header says after this attempt. */
+function afterAttempt(
+  message: TaskMessage | undefined,
+  delivery: Delivery,
+  error: unknown,
+  { clock, worker }: SettleParts,
+): CeleriacHeader {
+  const { name, message: text } = nameAndMessage(error)
+  const attempt = { at: isoDate(clock.now()), worker, error: `${name}: ${text}` }
+  return {
+    ...message?.celeriac,
+    fence: message === undefined ? delivery.deliveryCount : fenceOf(message, delivery),
+    attempts: addAttempt(message?.celeriac.attempts, attempt),
+  }
+}
+
+/** What a record needs of an attempt. */
+type Recorded = Pick<Attempt, 'message' | 'delivery' | 'fence' | 'startedAt'>
+
+function unstarted(message: TaskMessage, delivery: Delivery): Recorded & { children: string[] } {
+  return { message, delivery, fence: fenceOf(message, delivery), startedAt: null, children: [] }
+}
+
+function recordOf(
+  { message, delivery, fence, startedAt }: Recorded,
+  status: TaskState,
+  result: unknown,
+  traceback: string | null,
+  children: readonly string[],
+  { clock, worker }: SettleParts,
+): ResultRecord {
+  const ended = status === 'SUCCESS' || status === 'FAILURE' || status === 'REVOKED'
+  const nowMs = clock.now()
+  return {
+    taskId: message.id,
+    status,
+    result,
+    traceback,
+    children,
+    dateDone: ended ? isoDate(nowMs) : null,
+    parentId: message.parentId,
+    rootId: message.rootId,
+    groupId: message.groupId,
+    name: message.task,
+    queue: delivery.queue,
+    worker,
+    retries: message.retries,
+    sentAt: message.celeriac.sent ?? null,
+    startedAt,
+    doneAt: ended ? nowMs : null,
+    fence,
+  }
+}
+
+/** A step that was never sent ends as the step that failed before it. A redrive of that one begins it anew. */
+function skippedStep(
+  { task, options }: WireSignature,
+  parentId: string,
+  nextId: string | undefined,
+  { message }: Recorded,
+  result: unknown,
+  { clock }: SettleParts,
+): ResultRecord[] {
+  if (options.task_id === undefined) return []
+  const nowMs = clock.now()
+  return [
+    {
+      taskId: options.task_id,
+      status: 'FAILURE',
+      result,
+      traceback: null,
+      children: nextId === undefined ? [] : [nextId],
+      dateDone: isoDate(nowMs),
+      parentId,
+      rootId: message.rootId,
+      groupId: options.group_id ?? null,
+      name: task,
+      queue: options.queue ?? null,
+      worker: null,
+      retries: 0,
+      sentAt: null,
+      startedAt: null,
+      doneAt: nowMs,
+      fence: 0,
+    },
+  ]
+}
