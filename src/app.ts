@@ -31,7 +31,11 @@ interface Connected {
   readonly deadLetters: DeadLetters
 }
 
+/** Marks an application, so that the CLI recognises one that another copy of this package made. */
+export const appBrand: unique symbol = Symbol.for('celeriac.app')
+
 export class Celeriac {
+  readonly [appBrand] = true
   readonly name: string
   readonly config: AppConfig
   readonly registry = new Registry()
@@ -155,7 +159,7 @@ export class Celeriac {
       registry: this.registry,
       acceptContent: this.config.acceptContent,
       clock: systemClock,
-      logger: this.config.logger,
+      logger: config.logger,
       worker: name,
     }
     const worker = new Worker({ ...config, name, queues: config.queues ?? this.queues }, parts)

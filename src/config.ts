@@ -44,6 +44,8 @@ export interface AppConfig {
   readonly acceptContent: readonly string[]
   readonly leaseMs: number
   readonly logger: Logger
+  /** Whether the logger was given, not defaulted. */
+  readonly hasOwnLogger: boolean
 }
 
 const knownOptions: readonly (keyof AppOptions<unknown, unknown>)[] = [
@@ -81,6 +83,7 @@ export function resolveConfig(options: AppOptions<unknown, unknown>): AppConfig 
     acceptContent: options.acceptContent ?? ['json'],
     leaseMs: toMs(options.lease ?? '30s', 'lease'),
     logger: options.logger ?? stderrLogger,
+    hasOwnLogger: options.logger !== undefined,
   }
 }
 
@@ -97,6 +100,8 @@ export interface WorkerOptions {
   readonly lease?: Duration
   /** How long `stop()` waits for running tasks before it aborts their signals. @default '30s' */
   readonly shutdownTimeout?: Duration
+  /** pino's shape. @default the app's */
+  readonly logger?: Logger
 }
 
 export interface WorkerConfig {
@@ -106,6 +111,7 @@ export interface WorkerConfig {
   readonly prefetch: number | undefined
   readonly leaseMs: number
   readonly shutdownTimeoutMs: number
+  readonly logger: Logger
 }
 
 const knownWorkerOptions: readonly (keyof WorkerOptions)[] = [
@@ -115,10 +121,11 @@ const knownWorkerOptions: readonly (keyof WorkerOptions)[] = [
   'prefetch',
   'lease',
   'shutdownTimeout',
+  'logger',
 ]
 
 /** @throws CeleriacError `CONFIG_INVALID` */
-export function resolveWorkerConfig(options: WorkerOptions, { leaseMs }: AppConfig): WorkerConfig {
+export function resolveWorkerConfig(options: WorkerOptions, app: AppConfig): WorkerConfig {
   refuseUnknown(options, knownWorkerOptions, 'the options of the worker')
   const { queues, concurrency = 100, name, prefetch, lease, shutdownTimeout = '30s' } = options
   if (queues?.length === 0) throw new CeleriacError('CONFIG_INVALID', '`queues` must name at least one queue')
@@ -127,7 +134,8 @@ export function resolveWorkerConfig(options: WorkerOptions, { leaseMs }: AppConf
     concurrency: wholeNumber(concurrency, 'concurrency', 1),
     name,
     prefetch: prefetch === undefined ? undefined : wholeNumber(prefetch, 'prefetch', 1),
-    leaseMs: lease === undefined ? leaseMs : toMs(lease, 'lease'),
+    leaseMs: lease === undefined ? app.leaseMs : toMs(lease, 'lease'),
     shutdownTimeoutMs: toMs(shutdownTimeout, 'shutdownTimeout'),
+    logger: options.logger ?? app.logger,
   }
 }

@@ -36,13 +36,12 @@ export interface Settled {
 /** @throws LeaseLostError somebody else has the task now; nothing was stored or sent (by an atomic store) */
 export function settle(settled: Settled, outcome: Outcome, parts: SettleParts): Promise<void> {
   const { delivery } = settled
-  switch (outcome.kind) {
-    case 'early':
-      return delivery.release(outcome.delayMs)
-    case 'interrupted':
-      return delivery.release()
-    default:
-      return commit(delivery, effectsOf(settled, outcome, parts), parts)
+  if (outcome.kind === 'early') return delivery.release(outcome.delayMs)
+  if (outcome.kind === 'interrupted') return delivery.release()
+  try {
+    return commit(delivery, effectsOf(settled, outcome, parts), parts)
+  } catch (error) {
+    return Promise.reject(error)
   }
 }
 
@@ -55,13 +54,10 @@ export function keepsResult(attempt: Attempt, results: ResultStore | undefined):
   return results !== undefined && !(attempt.message.ignoreResult ?? attempt.definition.options.ignoreResult)
 }
 
-async function commit(delivery: Delivery, effects: Effects | undefined, parts: SettleParts): Promise<void> {
-  const { broker, results } = parts
-  if (effects?.save === undefined || results === undefined || results.sharesStorageWith(broker)) {
-    return delivery.ack(effects)
-  }
-  await results.save(effects.save)
-  await delivery.ack({ publish: effects.publish ?? [] })
+function commit(delivery: Delivery, effects: Effects | undefined, { broker, results }: SettleParts): Promise<void> {
+  const save = effects?.save
+  if (save === undefined || results === undefined || results.sharesStorageWith(broker)) return delivery.ack(effects)
+  return results.save(save).then(() => delivery.ack({ publish: effects?.publish ?? [] }))
 }
 
 type Ended = Exclude<Outcome, { kind: 'early' | 'interrupted' }>

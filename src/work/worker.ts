@@ -63,7 +63,6 @@ export class Worker {
   readonly #prefetch: Prefetch
   readonly #waiting: Delivery[] = []
   readonly #runs = new Set<Run>()
-  readonly #settling = new Set<Promise<void>>()
   readonly #stopping = new AbortController()
   #consumer: Consumer | undefined
   #loop: Promise<void> | undefined
@@ -73,6 +72,9 @@ export class Worker {
   #fetchedAt = 0
   #startedLastAt = 0
   #processed = 0
+  /** Outcomes and states on their way to the store, and who waits until there are none. */
+  #unsettled = 0
+  #onSettled: () => void = () => undefined
 
   constructor(settings: WorkerSettings, parts: WorkerParts) {
     this.name = settings.name
@@ -175,7 +177,7 @@ export class Worker {
     this.#startedLastAt = startedAt
     attempt.startedAt = clock.now()
     if (definition.options.trackStarted && keepsResult(attempt, results)) {
-      this.#track(this.#saveState(attempt, 'STARTED', { hostname: this.name, pid: process.pid }))
+      this.#saveStarted(attempt)
     }
     const outcome = await run.outcome()
     this.#prefetch.ran(clock.monotonic() - startedAt)
@@ -201,25 +203,34 @@ export class Worker {
 
   #settle(settled: Settled, outcome: Outcome): void {
     this.#log(settled, outcome)
-    this.#track(this.#settleSurely(settled, outcome))
+    this.#unsettled += 1
+    settle(settled, outcome, this.#parts).then(this.#oneSettled, (error) => this.#settleAgain(settled, outcome, error))
+  }
+
+  readonly #oneSettled = (): void => {
+    this.#unsettled -= 1
+    if (this.#unsettled === 0) this.#onSettled()
   }
 
   /** Tries until the outcome is held, or the lease is lost: a full disk must not cost finished work. */
-  async #settleSurely(settled: Settled, outcome: Outcome): Promise<void> {
+  async #settleAgain(settled: Settled, outcome: Outcome, firstError: unknown): Promise<void> {
     const { clock, logger } = this.#parts
     const fields = { worker: this.name, task: settled.message?.task, taskId: settled.message?.id }
-    for (let failures = 1; ; failures++) {
-      try {
-        return await settle(settled, outcome, this.#parts)
-      } catch (error) {
-        if (error instanceof LeaseLostError) {
-          return logger.warn(fields, 'the lease was lost before the outcome was stored; the task will run again')
-        }
-        if (error instanceof CeleriacError && error.code === 'CLOSED') return
-        logger.error({ ...fields, error }, 'the outcome could not be stored yet; trying again')
-        await sleep(clock, pauseMs(failures))
+    let error = firstError
+    for (let failures = 1; error !== undefined; failures++) {
+      if (error instanceof LeaseLostError) {
+        logger.warn(fields, 'the lease was lost before the outcome was stored; the task will run again')
+        break
       }
+      if (error instanceof CeleriacError && error.code === 'CLOSED') break
+      logger.error({ ...fields, error }, 'the outcome could not be stored yet; trying again')
+      await sleep(clock, pauseMs(failures))
+      error = await settle(settled, outcome, this.#parts).then(
+        () => undefined,
+        (next: unknown) => next,
+      )
     }
+    this.#oneSettled()
   }
 
   async #saveState(attempt: Attempt, state: string, meta: unknown): Promise<void> {
@@ -228,16 +239,13 @@ export class Worker {
     await results.save([stateRecord(attempt, state, meta, this.#parts)])
   }
 
-  /** Remembers work that must be over before the worker is. */
-  #track(work: Promise<void>): void {
-    this.#settling.add(work)
-    const done = (): void => {
-      this.#settling.delete(work)
-    }
-    work.then(done, (error) => {
-      done()
-      this.#parts.logger.error({ worker: this.name, error }, 'a state could not be stored')
-    })
+  /** A state that cannot be stored is missed, not waited for: the outcome will say more. */
+  #saveStarted(attempt: Attempt): void {
+    this.#unsettled += 1
+    const state = this.#saveState(attempt, 'STARTED', { hostname: this.name, pid: process.pid })
+    state
+      .catch((error) => this.#parts.logger.warn({ worker: this.name, error }, 'a state could not be stored'))
+      .finally(this.#oneSettled)
   }
 
   #handBackStalled(): void {
@@ -264,7 +272,7 @@ export class Worker {
       this.interrupt()
       await this.#runsEnd(interruptGraceMs)
     }
-    await Promise.all(this.#settling)
+    await this.#allSettled()
     await this.#consumer?.close()
   }
 
@@ -284,6 +292,13 @@ export class Worker {
       })
     }
     return true
+  }
+
+  #allSettled(): Promise<void> {
+    if (this.#unsettled === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#onSettled = resolve
+    })
   }
 
   #log({ delivery, message, attempt }: Settled, outcome: Outcome): void {

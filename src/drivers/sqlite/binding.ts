@@ -11,9 +11,10 @@ import { CeleriacError } from '../../errors.ts'
 export type SqlValue = string | number | Uint8Array | null
 export type Row = Readonly<Record<string, SqlValue>>
 
+/** Values are given as one list: `libsql` copies them otherwise, row by row. */
 export interface Statement {
-  run(...values: SqlValue[]): { readonly changes: number | bigint; readonly lastInsertRowid: number | bigint }
-  all(...values: SqlValue[]): Row[]
+  run(values: readonly SqlValue[]): { readonly changes: number | bigint; readonly lastInsertRowid: number | bigint }
+  all(values: readonly SqlValue[]): Row[]
 }
 
 export interface Database {
@@ -22,21 +23,48 @@ export interface Database {
   close(): void
 }
 
-type DatabaseClass = new (path: string) => Database
+type Opener = (path: string) => Database
 
 const require = createRequire(import.meta.url)
 
-let databaseClass: DatabaseClass | undefined
+let opener: Opener | undefined
 
-function binding(): DatabaseClass {
-  if (databaseClass === undefined) {
-    const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-    databaseClass =
-      major > 22 || (major === 22 && minor >= 13)
-        ? withoutExperimentalWarning(() => require('node:sqlite').DatabaseSync as DatabaseClass)
-        : (require('libsql') as DatabaseClass)
+function binding(): Opener {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  return major > 22 || (major === 22 && minor >= 13) ? nodeSqlite() : libsql()
+}
+
+function libsql(): Opener {
+  const Libsql = require('libsql') as new (path: string) => Database
+  return (path) => new Libsql(path)
+}
+
+interface NodeStatement {
+  run(...values: readonly SqlValue[]): ReturnType<Statement['run']>
+  all(...values: readonly SqlValue[]): Row[]
+}
+
+interface NodeDatabase {
+  exec(sql: string): void
+  prepare(sql: string): NodeStatement
+  close(): void
+}
+
+function nodeSqlite(): Opener {
+  const { DatabaseSync } = withoutExperimentalWarning(
+    () => require('node:sqlite') as { DatabaseSync: new (path: string) => NodeDatabase },
+  )
+  return (path) => {
+    const db = new DatabaseSync(path)
+    return {
+      exec: (sql) => db.exec(sql),
+      prepare(sql) {
+        const statement = db.prepare(sql)
+        return { run: (values) => statement.run(...values), all: (values) => statement.all(...values) }
+      },
+      close: () => db.close(),
+    }
   }
-  return databaseClass
 }
 
 /** Node 22 prints a warning the first time `node:sqlite` is loaded; it concerns us, not our users. */
@@ -53,7 +81,8 @@ function withoutExperimentalWarning<T>(load: () => T): T {
 /** @throws CeleriacError `BROKER_UNAVAILABLE` when the file cannot be opened or created */
 export function openDatabase(path: string): Database {
   try {
-    return new (binding())(path)
+    opener ??= binding()
+    return opener(path)
   } catch (error) {
     throw new CeleriacError(
       'BROKER_UNAVAILABLE',

@@ -127,7 +127,7 @@ export class SqliteBroker implements Broker {
       for (const { state, table, order, at, count } of places) {
         const from = `FROM ${table} r JOIN payload p ON p.id = r.id WHERE r.queue = (SELECT id FROM queue WHERE name = ?)`
         const rows = this.store.all(
-          `SELECT ${at} AS at, ${count} AS count, p.headers, p.properties, p.body ${from} ORDER BY ${order} LIMIT ? OFFSET ?`,
+          `SELECT ${at} AS at, ${count} AS count, p.head, p.body ${from} ORDER BY ${order} LIMIT ? OFFSET ?`,
           queue,
           limit - found.length,
           skip,

@@ -187,7 +187,7 @@ export class SqliteConsumer implements Consumer, Loan {
   #claimFrom(name: string, queue: number, limit: number, deliveries: Delivery[]): void {
     const { store } = this.#parts
     const rows = store.all(
-      `SELECT r.id, r.rank, r.deliveries, p.headers, p.properties, p.body
+      `SELECT r.id, r.rank, r.deliveries, p.head, p.body
        FROM ready r CROSS JOIN payload p ON p.id = r.id WHERE r.queue = ? ORDER BY r.rank, r.id LIMIT ?`,
       queue,
       limit,

@@ -70,8 +70,7 @@ function alreadySettled(): Promise<never> {
 
 /** A row of `payload` as a message. Bindings give blobs as ArrayBuffer or as Uint8Array. */
 export function messageOf(row: Row): Message {
-  const headers = JSON.parse(row.headers as string)
-  const properties = JSON.parse(row.properties as string)
+  const [headers, properties] = JSON.parse(row.head as string)
   const stored: unknown = row.body
   if (typeof stored === 'string') return { headers, properties, body: stored }
   const bytes = new Uint8Array(stored as ArrayBuffer)

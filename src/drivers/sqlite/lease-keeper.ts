@@ -3,6 +3,7 @@ import type { Worker } from 'node:worker_threads'
 import { startThread } from '../../thread.ts'
 import type { LeaseOrder, LeaseThreadData } from './lease-thread.ts'
 import type { SqliteStore } from './store.ts'
+import { Turnstile } from './turnstile.ts'
 
 /** Long enough not to spin when the file itself is out of reach. */
 const restartDelayMs = 500
@@ -11,6 +12,7 @@ const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
 
 export class LeaseKeeper {
   readonly #store: SqliteStore
+  readonly #turnstile = new Turnstile()
   readonly #held = new Map<number, number>()
   #thread: Worker | undefined
 
@@ -32,8 +34,11 @@ export class LeaseKeeper {
     const thread = this.#thread
     this.#thread = undefined
     if (thread === undefined) return
+    // Referenced again: the process must not end in the middle of this wait.
+    thread.ref()
     thread.postMessage({ close: true } satisfies LeaseOrder)
     await new Promise((resolve) => thread.once('exit', resolve))
+    process.off('exit', this.#turnstile.lock)
   }
 
   #order(order: LeaseOrder): void {
@@ -43,7 +48,8 @@ export class LeaseKeeper {
 
   #start(): Worker {
     const { path, durability } = this.#store
-    const data: LeaseThreadData = { path, durability }
+    const data: LeaseThreadData = { path, durability, turnstile: this.#turnstile.state }
+    process.on('exit', this.#turnstile.lock)
     const thread = startThread(new URL(`./lease-thread.${extension}`, import.meta.url), data)
     thread.unref()
     thread.once('error', () => this.#replace(thread))

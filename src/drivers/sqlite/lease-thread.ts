@@ -7,10 +7,12 @@ import { strike } from './bell.ts'
 import { type Database, isBusy, openDatabase, type SqlValue } from './binding.ts'
 import { giveBackAll } from './give-back.ts'
 import { configure, type Durability } from './schema.ts'
+import { Turnstile } from './turnstile.ts'
 
 export interface LeaseThreadData {
   readonly path: string
   readonly durability: Durability
+  readonly turnstile: Int32Array
 }
 
 export type LeaseOrder = { hold: number; leaseMs: number } | { drop: number } | { close: true }
@@ -22,8 +24,9 @@ const busyRetryMs = 2
 /** Bus messages are read within milliseconds; a minute serves the slowest listener. */
 const busMessageLifeMs = 60_000
 
-const { path, durability } = workerData as LeaseThreadData
-const db: Database = openDatabase(path)
+const { path, durability, turnstile: shared } = workerData as LeaseThreadData
+const turnstile = new Turnstile(shared)
+const db = turnstile.pass(openWhenFree) as Database
 const leases = new Map<number, number>()
 let timer: NodeJS.Timeout | undefined
 let cleanAt = Date.now() + cleaningIntervalMs
@@ -31,7 +34,7 @@ let cleanAt = Date.now() + cleaningIntervalMs
 parentPort?.on('message', (order: LeaseOrder) => {
   if ('close' in order) {
     clearTimeout(timer)
-    db.close()
+    turnstile.pass(() => db.close())
     parentPort?.close()
     return
   }
@@ -40,12 +43,12 @@ parentPort?.on('message', (order: LeaseOrder) => {
   tick()
 })
 
-configureWhenFree()
-
-function configureWhenFree(): void {
+function openWhenFree(): Database {
+  const opened = openDatabase(path)
   for (;;) {
     try {
-      return configure(db, durability)
+      configure(opened, durability)
+      return opened
     } catch (error) {
       if (!isBusy(error)) throw error
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, busyRetryMs)
@@ -58,17 +61,20 @@ function tick(): void {
   clearTimeout(timer)
   let sleepMs = busyRetryMs
   try {
-    sleepMs = transaction(() => {
-      renew()
-      giveBackLapsed()
-      if (Date.now() >= cleanAt) clean()
-      return untilNext()
-    })
+    sleepMs = turnstile.pass(() => transaction(round)) ?? sleepMs
   } catch (error) {
     // Busy: try again at once. Anything else (a full disk, say) is met and reported by the main thread too.
     if (!isBusy(error)) sleepMs = 100
   }
   timer = setTimeout(tick, sleepMs)
+}
+
+/** Returns how long there is nothing to do. */
+function round(): number {
+  renew()
+  giveBackLapsed()
+  if (Date.now() >= cleanAt) clean()
+  return untilNext()
 }
 
 function renew(): void {
@@ -78,13 +84,13 @@ function renew(): void {
 }
 
 function giveBackLapsed(): void {
-  const lapsed = db.prepare('SELECT id FROM consumer WHERE expires <= ?').all(Date.now())
+  const lapsed = db.prepare('SELECT id FROM consumer WHERE expires <= ?').all([Date.now()])
   for (const { id } of lapsed) giveBackAll({ run }, Number(id), 'counted')
   if (lapsed.length > 0) ringAfterCommit = true
 }
 
 function untilNext(): number {
-  const next = db.prepare('SELECT min(expires) AS at FROM consumer').all()[0]?.at
+  const next = db.prepare('SELECT min(expires) AS at FROM consumer').all([])[0]?.at
   const untilLapse = next === null || next === undefined ? Number.POSITIVE_INFINITY : Number(next) - Date.now() + 1
   const renewal = Math.min(5_000, ...[...leases.values()].map((leaseMs) => leaseMs / renewalsPerLease))
   return Math.max(1, Math.min(renewal, untilLapse))
@@ -96,7 +102,7 @@ function clean(): void {
   run('DELETE FROM join_part WHERE group_id IN (SELECT group_id FROM join_state WHERE expires < ?)', Date.now())
   run('DELETE FROM join_state WHERE expires < ?', Date.now())
   run('DELETE FROM result WHERE seq IN (SELECT seq FROM result ORDER BY seq LIMIT 10000) AND expires < ?', Date.now())
-  db.prepare('PRAGMA incremental_vacuum(1000)').all()
+  db.exec('PRAGMA incremental_vacuum(1000)')
 }
 
 let ringAfterCommit = false
@@ -116,5 +122,5 @@ function transaction<T>(work: () => T): T {
 }
 
 function run(sql: string, ...values: SqlValue[]): number {
-  return Number(db.prepare(sql).run(...values).changes)
+  return Number(db.prepare(sql).run(values).changes)
 }

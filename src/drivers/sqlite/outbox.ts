@@ -21,18 +21,18 @@ export interface EncodedMessage {
   readonly queue: string
   readonly rank: number
   readonly due: number
-  readonly headers: string
-  readonly properties: string
+  readonly head: string
   readonly body: string | Uint8Array
 }
 
 /** Property that says: these bytes are a text. Ours alone; it is taken off when the message is read. */
 export const textMark = 'isText'
 
-const rowsPerStatement = 16
+const rowsPerStatement = 32
 
 const insertPayloads = (rows: number): string =>
-  `INSERT INTO payload(id, published, headers, properties, body) VALUES ${Array(rows).fill('(?,?,?,?,?)').join(',')}`
+  `INSERT INTO payload(id, published, head, body) VALUES ${Array(rows).fill('(?,?,?,?)').join(',')}`
+const columns = 4
 const insertMany = insertPayloads(rowsPerStatement)
 const insertOne = insertPayloads(1)
 
@@ -87,15 +87,17 @@ export class Outbox implements Participant {
     const runs: Run[] = []
     const values: SqlValue[] = []
     for (const row of rows) {
-      values.push(id, now, row.headers, row.properties, row.body)
-      if (values.length === rowsPerStatement * 5) store.run(insertMany, ...values.splice(0))
+      values.push(id, now, row.head, row.body)
+      if (values.length === rowsPerStatement * columns) store.runList(insertMany, values.splice(0))
       const queue = this.queueId(row.queue)
       const run = runs[runs.length - 1]
       if (run !== undefined && run.queue === queue && run.rank === row.rank && run.due === row.due) run.last = id
       else runs.push({ queue, rank: row.rank, due: row.due, first: id, last: id })
       id += 1
     }
-    for (let at = 0; at < values.length; at += 5) store.run(insertOne, ...values.slice(at, at + 5))
+    for (let at = 0; at < values.length; at += columns) {
+      store.runList(insertOne, values.slice(at, at + columns))
+    }
     for (const run of runs) this.#place(run)
     store.ringAfterCommit()
   }
@@ -133,16 +135,15 @@ export class Outbox implements Participant {
 
   #encode(message: OutgoingMessage): EncodedMessage {
     const { queue, properties, body, delayMs = 0 } = message
-    const headers = JSON.stringify(message.headers)
-    refuseTooLarge(headers, body)
     // SQLite ends a text at its first NUL, so such a text is stored as bytes, with a mark.
     const isCut = typeof body === 'string' && body.includes('\0')
+    const head = JSON.stringify([message.headers, isCut ? { ...properties, [textMark]: true } : properties])
+    refuseTooLarge(head, body)
     return {
       queue,
       rank: 9 - priorityOf(properties),
       due: delayMs > 0 ? Math.ceil(this.#store.clock.now() + delayMs) : 0,
-      headers,
-      properties: JSON.stringify(isCut ? { ...properties, [textMark]: true } : properties),
+      head,
       body: isCut ? Buffer.from(body) : body,
     }
   }
@@ -163,9 +164,9 @@ export class Outbox implements Participant {
 }
 
 /** A character takes at most three bytes, so most texts need no exact measure. */
-function refuseTooLarge(headers: string, body: string | Uint8Array): void {
-  if ((headers.length + body.length) * 3 <= maxMessageBytes) return
-  const bytes = Buffer.byteLength(headers) + (typeof body === 'string' ? Buffer.byteLength(body) : body.length)
+function refuseTooLarge(head: string, body: string | Uint8Array): void {
+  if ((head.length + body.length) * 3 <= maxMessageBytes) return
+  const bytes = Buffer.byteLength(head) + (typeof body === 'string' ? Buffer.byteLength(body) : body.length)
   if (bytes <= maxMessageBytes) return
   throw new CeleriacError(
     'PAYLOAD_TOO_LARGE',

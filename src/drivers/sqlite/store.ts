@@ -132,20 +132,25 @@ export class SqliteStore {
   }
 
   run(sql: string, ...values: SqlValue[]): number {
-    return Number(this.#prepare(sql).run(...values).changes)
+    return Number(this.#prepare(sql).run(values).changes)
   }
 
   /** Runs an INSERT and tells the id of its last row. */
   insert(sql: string, ...values: SqlValue[]): number {
-    return Number(this.#prepare(sql).run(...values).lastInsertRowid)
+    return Number(this.#prepare(sql).run(values).lastInsertRowid)
+  }
+
+  /** `run` for a list of values that is there already. */
+  runList(sql: string, values: readonly SqlValue[]): void {
+    this.#prepare(sql).run(values)
   }
 
   all(sql: string, ...values: SqlValue[]): Row[] {
-    return this.#prepare(sql).all(...values)
+    return this.#prepare(sql).all(values)
   }
 
   first(sql: string, ...values: SqlValue[]): Row | undefined {
-    return this.#prepare(sql).all(...values)[0]
+    return this.#prepare(sql).all(values)[0]
   }
 
   /** To be called by a participant whose commit others should hear of, in this process and in others. */

@@ -1,0 +1,125 @@
+/**
+ * Loads the module that `-A` names and finds the application in it.
+ *
+ * TypeScript is loaded as it is: by Node where Node strips types (22.18 and later), by jiti before that, and where the
+ * module needs more than stripping (enums, `./x.js` that means `./x.ts`). Either way JavaScript modules are Node's own,
+ * so the `celeriac` that the module imports is normally this very copy; if it is another one, the application is
+ * recognised by its brand.
+ */
+import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
+import { basename, dirname, extname, relative, resolve } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { appBrand, Celeriac } from '../app.ts'
+import { CeleriacError } from '../errors.ts'
+import { nearest } from '../nearest.ts'
+import { messageOf } from './failure.ts'
+
+const stackLines = 6
+
+/** @throws CeleriacError `APP_NOT_FOUND`: no such file, it does not load, or it exports no application */
+export async function loadApp(file: string): Promise<Celeriac> {
+  const path = findFile(file)
+  let exported: Record<string, unknown>
+  try {
+    exported = await importModule(path)
+  } catch (error) {
+    throw loadFailure(file, path, error)
+  }
+  return chooseApp(exported, file)
+}
+
+/** The export `app`, else the default export, else the only application among the exports. */
+export function chooseApp(exported: Readonly<Record<string, unknown>>, file: string): Celeriac {
+  if (isApp(exported.app)) return exported.app
+  if (isApp(exported.default)) return exported.default
+  const apps = Object.entries(exported).filter(([, value]) => isApp(value))
+  if (apps.length === 1) return apps[0]?.[1] as Celeriac
+  if (apps.length > 1) {
+    const names = apps.map(([name]) => `'${name}'`).join(', ')
+    throw notFound(`${file} exports several apps (${names}); export the one to use as 'app'`)
+  }
+  const names = Object.keys(exported).filter((name) => name !== '__esModule')
+  const given = names.length === 0 ? 'it exports nothing' : `it exports ${names.map((name) => `'${name}'`).join(', ')}`
+  throw notFound(`${file} exports no app: ${given}. Export one: export const app = new Celeriac('name', { … })`)
+}
+
+function isApp(value: unknown): value is Celeriac {
+  if (value instanceof Celeriac) return true
+  return typeof value === 'object' && value !== null && appBrand in value
+}
+
+function findFile(file: string): string {
+  const path = resolve(file)
+  if (existsSync(path) && statSync(path).isFile()) return realpathSync(path)
+  if (existsSync(path)) throw notFound(`${file} is a folder; name the module in it, such as ${file}/app.ts`)
+  const folder = dirname(path)
+  if (!existsSync(folder)) throw notFound(`${file} does not exist, nor does the folder ${folder}`)
+  const modules = readdirSync(folder).filter((name) => /\.[cm]?[jt]s$/.test(name))
+  const stem = basename(path, extname(path))
+  const guess = modules.find((name) => basename(name, extname(name)) === stem) ?? nearest(basename(path), modules)
+  const advice =
+    guess === undefined ? `-A takes the path of the module, from ${process.cwd()}` : `did you mean ${besides(file, guess)}?`
+  throw notFound(`${file} does not exist; ${advice}`)
+}
+
+function besides(file: string, name: string): string {
+  return file.slice(0, file.length - basename(file).length) + name
+}
+
+async function importModule(path: string): Promise<Record<string, unknown>> {
+  const isTypeScript = /\.[cm]?ts$/.test(path)
+  if (!isTypeScript || process.features.typescript) {
+    try {
+      return (await import(pathToFileURL(path).href)) as Record<string, unknown>
+    } catch (error) {
+      if (!isTypeScript || !needsTranspiling(error)) throw error
+    }
+  }
+  const { createJiti } = await import('jiti')
+  return createJiti(import.meta.url).import<Record<string, unknown>>(path)
+}
+
+const needsMoreThanStripping: readonly unknown[] = [
+  'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX',
+  'ERR_MODULE_NOT_FOUND',
+  'ERR_UNSUPPORTED_DIR_IMPORT',
+  'ERR_UNSUPPORTED_NODE_MODULES_TYPE_STRIPPING',
+]
+
+function needsTranspiling(error: unknown): boolean {
+  return needsMoreThanStripping.includes((error as { code?: unknown } | null)?.code)
+}
+
+function loadFailure(file: string, path: string, error: unknown): CeleriacError {
+  if (error instanceof SyntaxError) return notFound(syntaxFailure(path, error), error)
+  const code = (error as { code?: unknown } | null)?.code
+  if (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') {
+    return notFound(`${file} does not load: ${firstLine(messageOf(error))}. Is it installed, and spelt right?`, error)
+  }
+  const stack = error instanceof Error ? usefulStack(error) : ''
+  return notFound(`${file} threw while it was loaded: ${messageOf(error)}${stack}`, error)
+}
+
+/** Where it is, what it is, and the code around it where the parser tells. */
+function syntaxFailure(_path: string, error: SyntaxError): string {
+  return error.stack ?? error.message
+}
+
+/** The first lines of the stack that are the user's, not the loader's. */
+function usefulStack(error: Error): string {
+  const lines = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line))
+  const own = lines.filter((line) => !/node:internal|[\\/]node_modules[\\/]jiti[\\/]/.test(line)).slice(0, stackLines)
+  return own.map((line) => `\n${line.replace(/file:\/\/[^\s)]+?(?=:\d+)/, shorten)}`).join('')
+}
+
+function shorten(url: string): string {
+  return relative(process.cwd(), fileURLToPath(url))
+}
+
+function firstLine(text: string): string {
+  return text.split('\n', 1)[0] ?? text
+}
+
+function notFound(message: string, cause?: unknown): CeleriacError {
+  return new CeleriacError('APP_NOT_FOUND', message, { cause })
+}

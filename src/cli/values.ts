@@ -1,0 +1,93 @@
+/** What flags take: each parser gives the value, or says what the flag takes and the nearest right word. */
+import { InvalidArgumentError } from 'commander'
+import { type Duration, toMs } from '../duration.ts'
+import { CeleriacError } from '../errors.ts'
+import { nearest } from '../nearest.ts'
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+
+const logLevels: readonly LogLevel[] = ['debug', 'info', 'warn', 'error']
+/** Words of Celery for what is called otherwise here. */
+const celeryLevels: Record<string, LogLevel> = { warning: 'warn', critical: 'error', fatal: 'error' }
+
+export function logLevel(text: string): LogLevel {
+  const word = text.toLowerCase()
+  return celeryLevels[word] ?? oneOf<LogLevel>(logLevels)(word)
+}
+
+/** One of a few words. */
+export function oneOf<Word extends string>(words: readonly Word[]): (text: string) => Word {
+  return (text) => {
+    const found = words.find((word) => word === text.toLowerCase())
+    if (found !== undefined) return found
+    const guess = nearest(text, words)
+    throw new InvalidArgumentError(`${guess === undefined ? '' : `Did you mean '${guess}'? `}It takes ${words.join(', ')}.`)
+  }
+}
+
+export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (/^\d+$/.test(text.trim()) && value >= min && value <= max) return value
+    const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`
+    throw new InvalidArgumentError(`It takes a whole number ${range}.`)
+  }
+}
+
+/** `30` is seconds, as everywhere; `500ms`, `30s`, `5m`, `2h`, `1d` say it. */
+export function duration(text: string): Duration {
+  const value = (/^\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : text.trim()) as Duration
+  try {
+    toMs(value, 'duration')
+    return value
+  } catch {
+    throw new InvalidArgumentError("It takes seconds, or a time such as '500ms', '30s', '5m', '2h' or '1d'.")
+  }
+}
+
+/** Names with commas between. */
+export function list(text: string): string[] {
+  const names = text
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+  if (names.length === 0) throw new InvalidArgumentError('It takes names with commas between, such as picking,packing.')
+  return names
+}
+
+/** `10/s`, `100/m` or `1000/h`, as a number per second. */
+export function rate(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(?:\/([smh]))?$/.exec(text.trim())
+  const count = Number(match?.[1])
+  if (match === null || count === 0) throw new InvalidArgumentError("It takes a rate such as '10/s', '100/m' or '1000/h'.")
+  return count / { s: 1, m: 60, h: 3_600 }[(match[2] ?? 's') as 's' | 'm' | 'h']
+}
+
+/** A JSON array: positional arguments. */
+export function jsonArray(text: string): unknown[] {
+  const value = json(text, `'[1, "two"]'`)
+  if (Array.isArray(value)) return value
+  throw new InvalidArgumentError(`It takes a JSON array, one entry for each argument, such as '[1, "two"]'.`)
+}
+
+/** A JSON object: keyword arguments, or the input of a task with a schema. */
+export function jsonObject(text: string): Record<string, unknown> {
+  const value = json(text, `'{"id": 1}'`)
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  throw new InvalidArgumentError(`It takes a JSON object, such as '{"id": 1}'.`)
+}
+
+function json(text: string, example: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new InvalidArgumentError(`It is not JSON: ${(error as Error).message}. In a shell, quote it whole: ${example}.`)
+  }
+}
+
+/** Somebody used the command wrongly in a way only the command itself can see. Ends with exit code 2. */
+export class UsageError extends CeleriacError {
+  constructor(message: string) {
+    super('CONFIG_INVALID', message)
+  }
+}
