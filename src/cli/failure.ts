@@ -25,8 +25,11 @@ export function tellFailure(error: unknown, withStack: boolean): number {
   } else if (failure === undefined) {
     process.stderr.write(`celeriac: ${messageOf(error)}\n`)
   } else {
+    // A code frame or a stack stands below the line that says what happened.
+    const [line = '', ...details] = failure.message.split('\n')
     const hint = advice[failure.code]
-    process.stderr.write(`celeriac: ${failure.message}${hint === undefined ? '' : `; ${hint}`} (${failure.code})\n`)
+    process.stderr.write(`celeriac: ${line}${hint === undefined ? '' : `; ${hint}`} (${failure.code})\n`)
+    if (details.length > 0) process.stderr.write(`${details.join('\n')}\n`)
   }
   // An error without a code is a fault of ours or of the user's module; its stack is all there is to go by.
   if ((withStack || failure === undefined) && error instanceof Error && !wantsJson()) {

@@ -6,7 +6,7 @@
  * so the `celeriac` that the module imports is normally this very copy; if it is another one, the application is
  * recognised by its brand.
  */
-import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, extname, relative, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { appBrand, Celeriac } from '../app.ts'
@@ -23,7 +23,7 @@ export async function loadApp(file: string): Promise<Celeriac> {
   try {
     exported = await importModule(path)
   } catch (error) {
-    throw loadFailure(file, path, error)
+    throw loadFailure(file, error)
   }
   return chooseApp(exported, file)
 }
@@ -58,7 +58,9 @@ function findFile(file: string): string {
   const stem = basename(path, extname(path))
   const guess = modules.find((name) => basename(name, extname(name)) === stem) ?? nearest(basename(path), modules)
   const advice =
-    guess === undefined ? `-A takes the path of the module, from ${process.cwd()}` : `did you mean ${besides(file, guess)}?`
+    guess === undefined
+      ? `-A takes the path of the module, from ${process.cwd()}`
+      : `did you mean ${besides(file, guess)}?`
   throw notFound(`${file} does not exist; ${advice}`)
 }
 
@@ -68,48 +70,101 @@ function besides(file: string, name: string): string {
 
 async function importModule(path: string): Promise<Record<string, unknown>> {
   const isTypeScript = /\.[cm]?ts$/.test(path)
-  if (!isTypeScript || process.features.typescript) {
+  if (!isTypeScript || nodeStripsTypes()) {
     try {
       return (await import(pathToFileURL(path).href)) as Record<string, unknown>
     } catch (error) {
-      if (!isTypeScript || !needsTranspiling(error)) throw error
+      if (!isJitisTurn(error, isTypeScript)) throw error
     }
   }
   const { createJiti } = await import('jiti')
   return createJiti(import.meta.url).import<Record<string, unknown>>(path)
 }
 
+function nodeStripsTypes(): boolean {
+  return Boolean((process.features as { typescript?: unknown }).typescript)
+}
+
 const needsMoreThanStripping: readonly unknown[] = [
   'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX',
   'ERR_MODULE_NOT_FOUND',
   'ERR_UNSUPPORTED_DIR_IMPORT',
-  'ERR_UNSUPPORTED_NODE_MODULES_TYPE_STRIPPING',
 ]
 
-function needsTranspiling(error: unknown): boolean {
-  return needsMoreThanStripping.includes((error as { code?: unknown } | null)?.code)
+/** None of these errors comes after code has run. Of a syntax error jiti's parser tells the place where Node does not. */
+function isJitisTurn(error: unknown, isTypeScript: boolean): boolean {
+  if (error instanceof SyntaxError) return placeOf(error) === undefined
+  return isTypeScript && needsMoreThanStripping.includes((error as { code?: unknown } | null)?.code)
 }
 
-function loadFailure(file: string, path: string, error: unknown): CeleriacError {
-  if (error instanceof SyntaxError) return notFound(syntaxFailure(path, error), error)
+function loadFailure(file: string, error: unknown): CeleriacError {
+  const place = placeOf(error)
+  if (place !== undefined) {
+    const { path, line, column, problem } = place
+    const at = `${relative(process.cwd(), path)}:${line}${column === undefined ? '' : `:${column}`}`
+    return notFound(`${file} does not load: ${problem} at ${at}${codeFrame(path, line, column)}`, error)
+  }
   const code = (error as { code?: unknown } | null)?.code
   if (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') {
-    return notFound(`${file} does not load: ${firstLine(messageOf(error))}. Is it installed, and spelt right?`, error)
+    const importer = (error as { requireStack?: string[] }).requireStack?.[0]
+    const from = importer === undefined ? '' : ` imported from ${importer}`
+    return notFound(`${file} does not load: ${firstLine(messageOf(error))}${from}`, error)
   }
   const stack = error instanceof Error ? usefulStack(error) : ''
-  return notFound(`${file} threw while it was loaded: ${messageOf(error)}${stack}`, error)
+  const name = error instanceof Error ? `${error.name}: ` : ''
+  return notFound(`${file} threw while it was loaded: ${name}${messageOf(error)}${stack}`, error)
 }
 
-/** Where it is, what it is, and the code around it where the parser tells. */
-function syntaxFailure(_path: string, error: SyntaxError): string {
-  return error.stack ?? error.message
+interface Place {
+  readonly path: string
+  readonly line: number
+  /** From 1; not every parser tells it. */
+  readonly column: number | undefined
+  readonly problem: string
+}
+
+/** Where code is that cannot be read, from the text of jiti's `ParseError` or the head of the stack that Node writes. */
+function placeOf(error: unknown): Place | undefined {
+  if (!(error instanceof Error)) return undefined
+  const parsed = /^ParseError: ([\s\S]*?)\s*\n\s*(\S.*):(\d+):(\d+)$/.exec(error.message)
+  if (parsed !== null) {
+    const [, problem = '', path = '', line, column] = parsed
+    return { path, line: Number(line), column: Number(column) + 1, problem }
+  }
+  const head = error instanceof SyntaxError ? /^(\S.*):(\d+)\n([\s\S]*?)\n( *)\^/.exec(error.stack ?? '') : null
+  if (head === null) return undefined
+  const [, where = '', line, , indent = ''] = head
+  const path = where.startsWith('file:') ? fileURLToPath(where) : where
+  return { path, line: Number(line), column: indent.length + 1, problem: error.message }
+}
+
+/** The line, the one before and the one after, with a mark under the place. */
+function codeFrame(path: string, line: number, column: number | undefined): string {
+  if (!existsSync(path)) return ''
+  const source = readFileSync(path, 'utf8').split(/\r?\n/)
+  const frame: string[] = ['']
+  for (let number = Math.max(1, line - 1); number <= Math.min(source.length, line + 1); number++) {
+    const text = source[number - 1] ?? ''
+    frame.push(`${number === line ? '  > ' : '    '}${String(number).padStart(4)} | ${text}`.trimEnd())
+    if (number === line && column !== undefined) frame.push(`         | ${' '.repeat(column - 1)}^`)
+  }
+  return frame.join('\n')
 }
 
 /** The first lines of the stack that are the user's, not the loader's. */
 function usefulStack(error: Error): string {
   const lines = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line))
-  const own = lines.filter((line) => !/node:internal|[\\/]node_modules[\\/]jiti[\\/]/.test(line)).slice(0, stackLines)
+  const own = lines.filter((line) => !isOfTheLoader(line)).slice(0, stackLines)
   return own.map((line) => `\n${line.replace(/file:\/\/[^\s)]+?(?=:\d+)/, shorten)}`).join('')
+}
+
+/** Node's, jiti's, and our own way down to the module. */
+function isOfTheLoader(line: string): boolean {
+  const packageUrl = new URL('../../', import.meta.url)
+  const isOurs = [packageUrl.href, fileURLToPath(packageUrl)].some((root) =>
+    ['dist', 'src', 'bin', 'node_modules/commander'].some((folder) => line.includes(`${root}${folder}/`)),
+  )
+  return isOurs || /node:internal|Promise\.all|[\\/]node_modules[\\/]jiti[\\/]/.test(line)
 }
 
 function shorten(url: string): string {

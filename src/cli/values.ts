@@ -21,7 +21,9 @@ export function oneOf<Word extends string>(words: readonly Word[]): (text: strin
     const found = words.find((word) => word === text.toLowerCase())
     if (found !== undefined) return found
     const guess = nearest(text, words)
-    throw new InvalidArgumentError(`${guess === undefined ? '' : `Did you mean '${guess}'? `}It takes ${words.join(', ')}.`)
+    throw new InvalidArgumentError(
+      `${guess === undefined ? '' : `Did you mean '${guess}'? `}It takes ${words.join(', ')}.`,
+    )
   }
 }
 
@@ -59,7 +61,8 @@ export function list(text: string): string[] {
 export function rate(text: string): number {
   const match = /^(\d+(?:\.\d+)?)(?:\/([smh]))?$/.exec(text.trim())
   const count = Number(match?.[1])
-  if (match === null || count === 0) throw new InvalidArgumentError("It takes a rate such as '10/s', '100/m' or '1000/h'.")
+  if (match === null || count === 0)
+    throw new InvalidArgumentError("It takes a rate such as '10/s', '100/m' or '1000/h'.")
   return count / { s: 1, m: 60, h: 3_600 }[(match[2] ?? 's') as 's' | 'm' | 'h']
 }
 
@@ -81,7 +84,9 @@ function json(text: string, example: string): unknown {
   try {
     return JSON.parse(text)
   } catch (error) {
-    throw new InvalidArgumentError(`It is not JSON: ${(error as Error).message}. In a shell, quote it whole: ${example}.`)
+    throw new InvalidArgumentError(
+      `It is not JSON: ${(error as Error).message}. In a shell, quote it whole: ${example}.`,
+    )
   }
 }
 

@@ -186,7 +186,11 @@ export class Producer implements Sender {
   /** Publishes and records in one turn, so that a store that is both commits them together. */
   async #publish(calls: readonly TaskCall[], nowMs: number, records?: readonly ResultRecord[]): Promise<void> {
     const { broker, results } = this.#parts
-    const messages = calls.map((call) => this.#encode(call, nowMs))
+    const messages = dueAt(
+      calls.map((call) => this.#encode(call, nowMs)),
+      calls,
+      () => this.#parts.clock.now(),
+    )
     const pending = records ?? calls.flatMap((call) => this.#pending(call, nowMs))
     if (results === undefined || pending.length === 0) await broker.publish(messages)
     else if (results.sharesStorageWith(broker)) await Promise.all([broker.publish(messages), results.save(pending)])
@@ -231,6 +235,16 @@ export class Producer implements Sender {
     const definition: TaskDefinition | undefined = this.#parts.registry.get(task)
     return definition?.input === undefined ? undefined : validate(definition.input, inputFromWire(args, kwargs), task)
   }
+}
+
+/** Making ten thousand messages takes a while, by which their delays would be too long. */
+function dueAt(messages: OutgoingMessage[], calls: readonly TaskCall[], now: () => number): OutgoingMessage[] {
+  if (calls.every((call) => call.etaMs === null)) return messages
+  const nowMs = now()
+  return messages.map((message, index) => {
+    const etaMs = calls[index]?.etaMs ?? nowMs
+    return { ...message, delayMs: Math.max(0, etaMs - nowMs) }
+  })
 }
 
 /** What is known of a call before any worker has it. */

@@ -69,6 +69,7 @@ export class Worker {
   #stallCheck: NodeJS.Timeout | undefined
   #stopped: Promise<void> | undefined
   #onRoom: () => void = () => undefined
+  #isCutShort = false
   #fetchedAt = 0
   #startedLastAt = 0
   #processed = 0
@@ -116,9 +117,11 @@ export class Worker {
     return this.#stopped
   }
 
-  /** Aborts the signals of what is running. */
+  /** Aborts the signals of what is running. A stop that is under way then waits no longer than the last grace. */
   interrupt(): void {
+    this.#isCutShort = this.#stopped !== undefined
     for (const run of this.#runs) run.interrupt()
+    this.#onRoom()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -268,7 +271,7 @@ export class Worker {
     this.#handBack()
     await this.#loop
     this.#handBack()
-    if (!(await this.#runsEnd(this.settings.shutdownTimeoutMs))) {
+    if (!(await this.#runsEnd(this.settings.shutdownTimeoutMs, () => this.#isCutShort))) {
       this.interrupt()
       await this.#runsEnd(interruptGraceMs)
     }
@@ -276,13 +279,13 @@ export class Worker {
     await this.#consumer?.close()
   }
 
-  /** Whether every run has ended within the time. */
-  async #runsEnd(timeoutMs: number): Promise<boolean> {
+  /** Whether every run has ended within the time, if it is not cut short. */
+  async #runsEnd(timeoutMs: number, isCutShort = (): boolean => false): Promise<boolean> {
     const { clock } = this.#parts
     const deadline = clock.monotonic() + timeoutMs
     while (this.#runs.size > 0) {
       const leftMs = deadline - clock.monotonic()
-      if (leftMs <= 0) return false
+      if (leftMs <= 0 || isCutShort()) return false
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, Math.min(leftMs, 1_000))
         this.#onRoom = () => {
@@ -302,10 +305,11 @@ export class Worker {
   }
 
   #log({ delivery, message, attempt }: Settled, outcome: Outcome): void {
-    const { logger } = this.#parts
-    if (outcome.kind === 'success') return
+    const { logger, clock } = this.#parts
     const fields = { worker: this.name, queue: delivery.queue, task: message?.task, taskId: message?.id }
     switch (outcome.kind) {
+      case 'success':
+        return logger.info({ ...fields, runMs: clock.now() - (attempt?.startedAt ?? clock.now()) }, 'succeeded')
       case 'retry':
         return logger.info({ ...fields, error: outcome.error, countdownMs: outcome.countdownMs }, 'failed; will retry')
       case 'failure':

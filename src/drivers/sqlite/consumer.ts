@@ -64,7 +64,10 @@ export class SqliteConsumer implements Consumer, Loan {
       const deliveries = await this.#claim(max)
       const remainingMs = deadline - clock.monotonic()
       if (deliveries.length > 0 || remainingMs <= 0) return deliveries
-      if (rings === this.#rings) await this.#sleep(remainingMs, signal)
+      if (rings === this.#rings || !this.#isWorthWaking()) {
+        const early = await this.#sleep(max, remainingMs, signal)
+        if (early.length > 0) return early
+      }
     }
   }
 
@@ -169,10 +172,11 @@ export class SqliteConsumer implements Consumer, Loan {
   #claimNow(max: number): Delivery[] {
     if (this.#closed) return []
     const { store, outbox } = this.#parts
-    promoteDue(store)
-    const paused = new Set(store.all('SELECT name FROM queue WHERE paused = 1').map((row) => row.name))
-    const open = [...this.#queues].filter((queue) => !paused.has(queue))
-    const queues = rotate(open, this.#turn++)
+    const { due, held, paused } = this.#lookAround()
+    if (due) promoteDue(store)
+    if (!held) this.#takeLease()
+    const open = [...this.#queues].filter((queue) => !paused.includes(queue))
+    const queues = open.length > 1 ? rotate(open, this.#turn++) : open
     const deliveries: Delivery[] = []
     // A fair share of each queue first; then whatever is left, in turn.
     for (const share of queues.length > 1 ? [Math.ceil(max / queues.length), max] : [max]) {
@@ -184,6 +188,17 @@ export class SqliteConsumer implements Consumer, Loan {
     return deliveries
   }
 
+  /** Everything a claim must know beforehand, by one statement: whether delays are over, our lease, what is paused. */
+  #lookAround(): { due: boolean; held: boolean; paused: string[] } {
+    const row = this.#parts.store.first(
+      `SELECT EXISTS (SELECT 1 FROM delayed WHERE due <= ?) AS due, EXISTS (SELECT 1 FROM consumer WHERE id = ?) AS held,
+       (SELECT json_group_array(name) FROM queue WHERE paused = 1) AS paused`,
+      this.#parts.store.clock.now(),
+      this.#lease,
+    )
+    return { due: row?.due === 1, held: row?.held === 1, paused: JSON.parse(String(row?.paused)) as string[] }
+  }
+
   #claimFrom(name: string, queue: number, limit: number, deliveries: Delivery[]): void {
     const { store } = this.#parts
     const rows = store.all(
@@ -193,7 +208,6 @@ export class SqliteConsumer implements Consumer, Loan {
       limit,
     )
     if (rows.length === 0) return
-    if (store.first('SELECT 1 FROM consumer WHERE id = ?', this.#lease) === undefined) this.#takeLease()
     for (const { rank, first, last } of ranksOf(rows)) {
       store.run(
         `INSERT INTO leased(consumer, id, queue, rank, deliveries) SELECT ?, id, queue, rank, deliveries + 1
@@ -209,16 +223,30 @@ export class SqliteConsumer implements Consumer, Loan {
     for (const row of rows) deliveries.push(new SqliteDelivery(this, this.#lease, name, row))
   }
 
-  #sleep(waitMs: number, signal: AbortSignal | undefined): Promise<void> {
+  /**
+   * Until something may be there, or the wait is over. Resolves with messages where this process itself published some:
+   * they are claimed in the transaction that publishes them.
+   */
+  #sleep(max: number, waitMs: number, signal: AbortSignal | undefined): Promise<Delivery[]> {
     const { clock } = this.#parts.store
     this.#sleepsUntil = this.#nextDue()
     return new Promise((resolve) => {
-      const wake = (): void => {
+      const end = (deliveries: Delivery[]): void => {
         this.#wake = undefined
         timer.cancel()
+        stopHearing()
         signal?.removeEventListener('abort', wake)
-        resolve()
+        resolve(deliveries)
       }
+      let isClaiming = false
+      const wake = (): void => {
+        if (!isClaiming) end([])
+      }
+      const stopHearing = this.#parts.store.onPublishing(() => {
+        if (isClaiming) return
+        isClaiming = true
+        this.#claim(max).then(end, () => end([]))
+      })
       const timer = clock.after(Math.min(waitMs, this.#sleepsUntil - clock.now()), wake)
       signal?.addEventListener('abort', wake, { once: true })
       this.#wake = wake
@@ -255,7 +283,6 @@ export class SqliteConsumer implements Consumer, Loan {
 /** Moves what is due to the ready ones. Anybody's claim does it for everybody. */
 function promoteDue(store: SqliteStore): void {
   const now = store.clock.now()
-  if (store.first('SELECT 1 FROM delayed WHERE due <= ? LIMIT 1', now) === undefined) return
   store.run(
     'INSERT INTO ready(queue, rank, id, deliveries) SELECT queue, rank, id, deliveries FROM delayed WHERE due <= ?',
     now,

@@ -65,7 +65,8 @@ export class Outbox implements Participant {
 
   /** @throws CeleriacError `PAYLOAD_TOO_LARGE` */
   encode(messages: readonly OutgoingMessage[]): EncodedMessage[] {
-    return messages.map((message) => this.#encode(message))
+    const now = this.#store.clock.now()
+    return messages.map((message) => encode(message, now))
   }
 
   /** Within a transaction: the number of a queue, made on its first use. */
@@ -99,6 +100,7 @@ export class Outbox implements Participant {
       store.runList(insertOne, values.slice(at, at + columns))
     }
     for (const run of runs) this.#place(run)
+    if (runs.some((run) => run.due === 0)) store.wakeSleepers()
     store.ringAfterCommit()
   }
 
@@ -133,21 +135,6 @@ export class Outbox implements Participant {
     }
   }
 
-  #encode(message: OutgoingMessage): EncodedMessage {
-    const { queue, properties, body, delayMs = 0 } = message
-    // SQLite ends a text at its first NUL, so such a text is stored as bytes, with a mark.
-    const isCut = typeof body === 'string' && body.includes('\0')
-    const head = JSON.stringify([message.headers, isCut ? { ...properties, [textMark]: true } : properties])
-    refuseTooLarge(head, body)
-    return {
-      queue,
-      rank: 9 - priorityOf(properties),
-      due: delayMs > 0 ? Math.ceil(this.#store.clock.now() + delayMs) : 0,
-      head,
-      body: isCut ? Buffer.from(body) : body,
-    }
-  }
-
   #enlist(): void {
     if (this.#enlisted) return
     this.#enlisted = true
@@ -160,6 +147,21 @@ export class Outbox implements Participant {
     this.#waiting = []
     this.#enlisted = false
     return waiting
+  }
+}
+
+function encode(message: OutgoingMessage, now: number): EncodedMessage {
+  const { queue, properties, body, delayMs = 0 } = message
+  // SQLite ends a text at its first NUL, so such a text is stored as bytes, with a mark.
+  const isCut = typeof body === 'string' && body.includes('\0')
+  const head = JSON.stringify([message.headers, isCut ? { ...properties, [textMark]: true } : properties])
+  refuseTooLarge(head, body)
+  return {
+    queue,
+    rank: 9 - priorityOf(properties),
+    due: delayMs > 0 ? Math.ceil(now + delayMs) : 0,
+    head,
+    body: isCut ? Buffer.from(body) : body,
   }
 }
 

@@ -44,6 +44,7 @@ export class SqliteStore {
   readonly #busyTimeoutMs: number
   readonly #statements = new Map<string, Statement>()
   readonly #listeners = new Set<() => void>()
+  readonly #sleepers = new Set<() => void>()
   readonly #phases: Participant[][] = [[], [], [], [], []]
   #db: Database | undefined
   #bell: Bell | undefined
@@ -162,6 +163,17 @@ export class SqliteStore {
   onRing(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  /** Hears of messages that are ready within the transaction that publishes them. Returns how to stop. */
+  onPublishing(sleeper: () => void): () => void {
+    this.#sleepers.add(sleeper)
+    return () => this.#sleepers.delete(sleeper)
+  }
+
+  /** To be called within the transaction: who sleeps in this process can claim at once, and spare the next one. */
+  wakeSleepers(): void {
+    for (const wake of [...this.#sleepers]) wake()
   }
 
   /** Resolves once everything enlisted so far is committed or has failed. */
