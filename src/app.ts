@@ -14,7 +14,7 @@ import { createRouter, type Router, type TaskRoutes } from './send/router.ts'
 import type { CallOptions } from './task/call-options.ts'
 import type { TaskContext } from './task/context.ts'
 import { inputFromWire, validate } from './task/input.ts'
-import { resolveTaskOptions, type TaskOptions } from './task/options.ts'
+import { checkTaskDefaults, resolveTaskOptions, type TaskOptions } from './task/options.ts'
 import { Registry, type TaskDefinition } from './task/registry.ts'
 import { type HandleSender, Task } from './task-handle.ts'
 import { Worker, type WorkerParts } from './work/worker.ts'
@@ -50,7 +50,7 @@ export class Celeriac {
   constructor(name: string, options: CeleriacOptions = {}) {
     this.name = name
     this.config = resolveConfig(options)
-    this.#taskDefaults = options.taskDefaults ?? {}
+    this.#taskDefaults = checkTaskDefaults(options.taskDefaults ?? {})
     this.#router = createRouter(options.taskRoutes)
     this.#sender = {
       send: async (canvas, callOptions) => (await this.#connect()).producer.send(canvas, callOptions),

@@ -69,7 +69,7 @@ function toWire(value: unknown, path: string, above: Set<unknown>): unknown {
       throw invalid(path, String(value))
     case 'bigint':
       if (Number.isSafeInteger(Number(value))) return Number(value)
-      throw invalid(path, `a bigint beyond 2^53 (${value}); send it as text`)
+      throw invalid(path, `${value}n`, 'beyond the 2^53 that JSON keeps exactly; send it as text')
     case 'object':
       return value === null ? null : objectToWire(value, path, above)
     default:
@@ -106,16 +106,13 @@ function containerToWire(value: object, path: string, above: Set<unknown>): unkn
     if (item !== undefined) wire[key] = toWire(item, path === '' ? key : `${path}.${key}`, above)
   }
   if ('__type__' in wire && '__value__' in wire && Object.keys(wire).length === 2) {
-    throw invalid(path, 'data with just the keys `__type__` and `__value__`, which mark typed values on the wire')
+    throw invalid(path, 'an object of just `__type__` and `__value__`', 'which marks typed values; add or rename a key')
   }
   return wire
 }
 
-function invalid(path: string, what: string): CeleriacError {
-  return new CeleriacError(
-    'PAYLOAD_INVALID',
-    `${path === '' ? 'the value' : `\`${path}\``} is ${what}, which JSON cannot carry`,
-  )
+function invalid(path: string, what: string, why = 'which JSON cannot carry'): CeleriacError {
+  return new CeleriacError('PAYLOAD_INVALID', `${path === '' ? 'the value' : `\`${path}\``} is ${what}, ${why}`)
 }
 
 function fromWire(value: unknown): unknown {

@@ -1,5 +1,6 @@
 /** What `app.task()` returns: the typed way to call a task. */
 import { Signature } from './canvas/signature.ts'
+import { CeleriacError } from './errors.ts'
 import type { AsyncResult } from './result/async-result.ts'
 import type { Producer } from './send/producer.ts'
 import { type CallOptions, checkCallOptions } from './task/call-options.ts'
@@ -37,14 +38,18 @@ export class Task<Args extends unknown[], Out, Call> {
   }
 
   /** Sends one call with options. */
-  applyAsync(call: Call, options: CallOptions = {}): Promise<AsyncResult<Out>> {
+  async applyAsync(call: Call, options: CallOptions = {}): Promise<AsyncResult<Out>> {
     return this.#sender.send(this.#signature(this.#callToWire(call), false), checkCallOptions(options))
   }
 
   /** Sends many calls in one round trip: all of them or none. */
   async delayMany(calls: readonly Call[], options: CallOptions = {}): Promise<AsyncResult<Out>[]> {
+    checkCallOptions(options)
+    if (options.taskId !== undefined) {
+      throw new CeleriacError('CONFIG_INVALID', '`taskId` is for one call; delayMany sends many')
+    }
     const wires = calls.map((call) => this.#callToWire(call))
-    const results = await this.#sender.sendMany(this.name, wires, { ...this.#options, ...checkCallOptions(options) })
+    const results = await this.#sender.sendMany(this.name, wires, { ...this.#options, ...options })
     return results as AsyncResult<Out>[]
   }
 

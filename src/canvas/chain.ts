@@ -59,7 +59,7 @@ export class Chain<Gives> {
   }
 
   /** `taskId` becomes the id of the last step; `countdown`, `eta`, `queue` … concern the first. */
-  applyAsync(options: CallOptions): Promise<AsyncResult<Gives>> {
+  async applyAsync(options: CallOptions): Promise<AsyncResult<Gives>> {
     return this.sender.send(this, checkCallOptions(options))
   }
 }

@@ -44,7 +44,7 @@ export class Signature<Takes extends unknown[], Gives> {
     return this.sender.send(this, {})
   }
 
-  applyAsync(this: Signature<[], Gives>, options: CallOptions): Promise<AsyncResult<Gives>> {
+  async applyAsync(this: Signature<[], Gives>, options: CallOptions): Promise<AsyncResult<Gives>> {
     return this.sender.send(this, checkCallOptions(options))
   }
 }

@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import type { Celeriac } from '../app.ts'
 import { redacted } from '../connect.ts'
 import { CeleriacError } from '../errors.ts'
+import { note } from './output.ts'
 import { UsageError } from './values.ts'
 
 export interface ConnectionFlags {
@@ -32,18 +33,21 @@ export async function withApp<T>(
   const app = await findApp(flags)
   refuseMemory(app)
   if (expected === 'existing') refuseMissing(app.config.broker)
-  const timer = setTimeout(() => {
-    process.stderr.write(`celeriac: waiting for ${redacted(app.config.broker)} …\n`)
-  }, silentMs)
-  try {
-    await app.open()
-  } finally {
-    clearTimeout(timer)
-  }
+  await openApp(app)
   try {
     return await work(app)
   } finally {
     await app.close()
+  }
+}
+
+/** Opens the app, and says so when the broker lets us wait: another process may have locked the file. */
+export async function openApp(app: Celeriac): Promise<void> {
+  const timer = setTimeout(() => note(`celeriac: waiting for ${redacted(app.config.broker)} …`), silentMs)
+  try {
+    await app.open()
+  } finally {
+    clearTimeout(timer)
   }
 }
 

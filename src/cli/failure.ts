@@ -1,5 +1,6 @@
 /** How a command says that it failed: one line for people, one JSON object with --json; and its exit code. */
-import { CeleriacError, type ErrorCode, errorCodes } from '../errors.ts'
+import { CeleriacError, type ErrorCode, errorCodes, type TaskFailedError } from '../errors.ts'
+import { userFrames } from './stack.ts'
 import { UsageError } from './values.ts'
 
 export const exitCodes = { ok: 0, failed: 1, usage: 2 } as const
@@ -18,7 +19,7 @@ export function wantsJson(argv: readonly string[] = process.argv): boolean {
 
 /** Writes the failure to stderr and tells the exit code. `withStack` for those who asked to see everything. */
 export function tellFailure(error: unknown, withStack: boolean): number {
-  const failure = asCeleriacError(error)
+  const failure = withOrigin(asCeleriacError(error))
   if (wantsJson()) {
     const { code, message } = failure ?? { code: 'INTERNAL', message: messageOf(error) }
     process.stderr.write(`${JSON.stringify({ error: { code, message } })}\n`)
@@ -36,6 +37,15 @@ export function tellFailure(error: unknown, withStack: boolean): number {
     process.stderr.write(`${withCauses(error)}\n`)
   }
   return error instanceof UsageError ? exitCodes.usage : exitCodes.failed
+}
+
+/** A failed task's error says of itself that it is one, and shows where it was thrown. */
+function withOrigin(failure: CeleriacError | undefined): CeleriacError | undefined {
+  if (failure?.code !== 'TASK_FAILED') return failure
+  const { type, message, traceback } = failure as TaskFailedError
+  const frames = wantsJson() ? [] : userFrames(traceback)
+  const lines = [`the task failed: ${type}: ${message}`, ...frames.map((frame) => `    ${frame}`)]
+  return new CeleriacError('TASK_FAILED', lines.join('\n'), { cause: failure })
 }
 
 /** An error of this package, also if another copy of it made the error. */

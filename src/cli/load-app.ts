@@ -13,6 +13,7 @@ import { appBrand, Celeriac } from '../app.ts'
 import { CeleriacError } from '../errors.ts'
 import { nearest } from '../nearest.ts'
 import { messageOf } from './failure.ts'
+import { userFrames } from './stack.ts'
 
 const stackLines = 6
 
@@ -153,18 +154,8 @@ function codeFrame(path: string, line: number, column: number | undefined): stri
 
 /** The first lines of the stack that are the user's, not the loader's. */
 function usefulStack(error: Error): string {
-  const lines = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line))
-  const own = lines.filter((line) => !isOfTheLoader(line)).slice(0, stackLines)
-  return own.map((line) => `\n${line.replace(/file:\/\/[^\s)]+?(?=:\d+)/, shorten)}`).join('')
-}
-
-/** Node's, jiti's, and our own way down to the module. */
-function isOfTheLoader(line: string): boolean {
-  const packageUrl = new URL('../../', import.meta.url)
-  const isOurs = [packageUrl.href, fileURLToPath(packageUrl)].some((root) =>
-    ['dist', 'src', 'bin', 'node_modules/commander'].some((folder) => line.includes(`${root}${folder}/`)),
-  )
-  return isOurs || /node:internal|Promise\.all|[\\/]node_modules[\\/]jiti[\\/]/.test(line)
+  const frames = userFrames(error.stack).slice(0, stackLines)
+  return frames.map((frame) => `\n    ${frame.replace(/file:\/\/[^\s)]+?(?=:\d+)/, shorten)}`).join('')
 }
 
 function shorten(url: string): string {

@@ -5,6 +5,7 @@
 import type { pino as Pino } from 'pino'
 import type { Logger } from '../logger.ts'
 import { shortTime } from './output.ts'
+import { userFrames } from './stack.ts'
 import { type Paint, painter } from './terminal.ts'
 import type { LogLevel } from './values.ts'
 
@@ -55,24 +56,24 @@ function prettyLogger(threshold: LogLevel): Logger {
 
 const levelColours = { debug: 'dim', info: 'green', warn: 'yellow', error: 'red' } as const
 
-/** `19:04:10 info  succeeded  warehouse.pick 0f3a…  runtimeMs=12`; an error's stack follows where it was given up. */
+/** `19:04:10 info  warehouse.pick succeeded in 12 ms  2f1c…`; where it was given up, the error's stack follows. */
 export function prettyLine(level: LogLevel, fields: object, message: string, at: Date, paint: Paint): string {
   // The worker's name is in the banner, and in every line it would only push the rest out of sight.
-  const { task, taskId, error, runMs, worker: _worker, ...others } = fields as Record<string, unknown>
+  const { task, taskId, error, runMs, countdownMs, worker: _worker, ...others } = fields as Record<string, unknown>
+  const timeMs = runMs ?? countdownMs
   const details = Object.entries(others)
-    .filter(([, value]) => value !== undefined)
+    .filter(([key, value]) => value !== undefined && !(key === 'queue' && runMs !== undefined))
     .map(([key, value]) => `${key}=${valueText(value)}`)
-  if (typeof runMs === 'number') message = `${message} in ${shortTime(runMs)}`
+  const subject = task === undefined ? '' : `${paint('bold', String(task))} `
   const parts = [
-    `${paint('dim', clockTime(at))} ${paint(levelColours[level], level.padEnd(5))} ${message}`,
-    task === undefined ? undefined : paint('bold', String(task)),
+    `${paint('dim', clockTime(at))} ${paint(levelColours[level], level.padEnd(5))} ${subject}${message}`,
+    error === undefined ? undefined : paint(level === 'error' ? 'red' : 'yellow', errorText(error)),
     taskId === undefined ? undefined : paint('dim', String(taskId)),
     details.length === 0 ? undefined : paint('dim', details.join(' ')),
-    error === undefined ? undefined : paint(level === 'error' ? 'red' : 'yellow', errorText(error)),
   ]
-  const line = parts.filter((part) => part !== undefined).join('  ')
+  if (typeof timeMs === 'number') parts[0] += ` in ${shortTime(timeMs)}`
   const stack = level === 'error' && error instanceof Error ? stackOf(error) : ''
-  return `${line}\n${paint('dim', stack)}`
+  return `${parts.filter((part) => part !== undefined).join('  ')}\n${paint('dim', stack)}`
 }
 
 function clockTime(at: Date): string {
@@ -95,9 +96,10 @@ function errorText(error: unknown): string {
 }
 
 function stackOf(error: Error): string {
-  const lines = (error.stack ?? '')
-    .split('\n')
-    .filter((line) => /^\s+at /.test(line) && !line.includes('node:internal'))
   const cause = error.cause instanceof Error ? `    caused by ${errorText(error.cause)}\n${stackOf(error.cause)}` : ''
-  return lines.map((line) => `    ${line.trim()}\n`).join('') + cause
+  return (
+    userFrames(error.stack)
+      .map((frame) => `    ${frame}\n`)
+      .join('') + cause
+  )
 }

@@ -5,7 +5,12 @@
  * Exit codes: 0 it went well, 1 it failed, 2 it was used wrongly. Data goes to stdout, all else to stderr.
  */
 import { Command, CommanderError } from 'commander'
+import { addCallCommand } from './call.ts'
+import { addDlqCommand } from './dlq.ts'
+import { addDoctorCommand } from './doctor.ts'
 import { exitCodes, tellFailure, wantsJson } from './failure.ts'
+import { addQueueCommand } from './queue.ts'
+import { addResultCommand } from './result.ts'
 import { packageVersion } from './version.ts'
 import { addWorkerCommand } from './worker.ts'
 
@@ -54,6 +59,11 @@ Examples:
 \`celeriac COMMAND --help\` tells more.`,
     )
   addWorkerCommand(program)
+  addCallCommand(program)
+  addResultCommand(program)
+  addQueueCommand(program)
+  addDlqCommand(program)
+  addDoctorCommand(program)
   return program
 }
 

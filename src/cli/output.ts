@@ -30,7 +30,9 @@ export function table<Row>(
   paint = painter(process.stdout),
 ): string {
   const texts = rows.map((row) => columns.map((column) => oneLine(column.of(row))))
-  const widths = columns.map((column, at) => Math.max(column.title.length, ...texts.map((cells) => cells[at]?.length ?? 0)))
+  const widths = columns.map((column, at) =>
+    Math.max(column.title.length, ...texts.map((cells) => cells[at]?.length ?? 0)),
+  )
   const line = (cells: readonly string[], decorate: (text: string, at: number) => string): string => {
     let left = width
     return columns
@@ -46,7 +48,10 @@ export function table<Row>(
       .trimEnd()
   }
   return [
-    line(columns.map(({ title }) => title), (text) => paint('dim', text)),
+    line(
+      columns.map(({ title }) => title),
+      (text) => paint('dim', text),
+    ),
     ...rows.map((row, index) => {
       const cells = texts[index] ?? []
       return line(cells, (text, at) => columns[at]?.paint?.(row, text, paint) ?? text)
@@ -55,7 +60,10 @@ export function table<Row>(
 }
 
 /** Names and values below each other; values of several lines are indented below theirs. */
-export function facts(pairs: readonly (readonly [string, string | undefined])[], paint = painter(process.stdout)): string {
+export function facts(
+  pairs: readonly (readonly [string, string | undefined])[],
+  paint = painter(process.stdout),
+): string {
   const shown = pairs.filter((pair): pair is readonly [string, string] => pair[1] !== undefined)
   const width = Math.max(...shown.map(([name]) => name.length)) + 2
   return shown
@@ -76,6 +84,21 @@ export function oneLine(text: string): string {
 
 export function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`
+}
+
+/** Text broken between words so that it ends at the width; the lines after the first are indented. */
+export function wrap(text: string, width: number, indent: number): string {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    if (line !== '' && indent + line.length + 1 + word.length > width) {
+      lines.push(line)
+      line = word
+    } else {
+      line = line === '' ? word : `${line} ${word}`
+    }
+  }
+  return [...lines, line].join(`\n${' '.repeat(indent)}`)
 }
 
 export function plural(count: number, one: string, many = `${one}s`): string {

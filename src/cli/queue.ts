@@ -77,7 +77,7 @@ async function list(app: Celeriac, { json }: QueueFlags): Promise<void> {
 async function purge(app: Celeriac, name: string, { yes, json }: QueueFlags): Promise<void> {
   const { ready, delayed } = await existing(app, name)
   const waiting = ready + delayed
-  if (waiting > 0) await confirm(`Drop ${plural(waiting, 'message')} of '${name}'?`, yes === true)
+  if (waiting > 0 && !(await confirm(`Drop ${plural(waiting, 'message')} of '${name}'?`, yes === true))) return
   const purged = await app.broker.purge(name)
   if (json) printJson({ queue: name, purged })
   else print(`dropped ${plural(purged, 'message')} of '${name}'`)

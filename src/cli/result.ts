@@ -10,6 +10,7 @@ import { describeError } from '../result/stored-error.ts'
 import { addConnectionFlags, type ConnectionFlags, withApp } from './connection.ts'
 import { exitCodes } from './failure.ts'
 import { facts, localTime, pretty, print, printJson, shortTime } from './output.ts'
+import { userFrames } from './stack.ts'
 import { columnsOf, painter } from './terminal.ts'
 import { colourOf, drawTree } from './tree.ts'
 import { duration } from './values.ts'
@@ -88,7 +89,7 @@ function describe(record: ResultRecord): string {
     ['state', paint(colourOf(status), status)],
     [isReady(status) ? 'result' : 'meta', value === 'null' && !isReady(status) ? undefined : value],
     ['error', error === undefined ? undefined : paint('red', `${error.type}: ${error.message}`)],
-    ['traceback', failed ? (tracebackOf(record) ?? undefined) : undefined],
+    ['traceback', failed ? tracebackOf(record) : undefined],
     ['queue', queue ?? undefined],
     ['worker', worker ?? undefined],
     ['attempts', fence === 0 ? undefined : `${fence}${retries === 0 ? '' : ` (retries: ${retries})`}`],
@@ -104,8 +105,6 @@ function since(atMs: number, fromMs: number | null, verb: string): string {
   return `${localTime(atMs)}${fromMs === null ? '' : ` (${verb} ${shortTime(Math.max(0, atMs - fromMs))})`}`
 }
 
-/** The stack below its first line, which the error says already. */
 function tracebackOf({ traceback }: ResultRecord): string | undefined {
-  const lines = (traceback ?? '').split('\n').slice(1)
-  return lines.length === 0 ? undefined : lines.map((line) => line.trim()).join('\n')
+  return userFrames(traceback).join('\n') || undefined
 }

@@ -77,7 +77,8 @@ function nameOf({ name }: ResultNode): string {
 function timesOf({ sentAt, startedAt, doneAt, attempts, state }: ResultNode): string {
   const facts: string[] = []
   if (startedAt !== null && doneAt !== null) facts.push(`ran ${shortTime(Math.max(0, doneAt - startedAt))}`)
-  else if (state === 'STARTED' && startedAt !== null) facts.push(`for ${shortTime(Math.max(0, Date.now() - startedAt))}`)
+  else if (state === 'STARTED' && startedAt !== null)
+    facts.push(`for ${shortTime(Math.max(0, Date.now() - startedAt))}`)
   else if (state === 'PENDING') facts.push(sentAt === null ? 'not sent yet' : `for ${shortTime(Date.now() - sentAt)}`)
   if (sentAt !== null && startedAt !== null) facts.push(`waited ${shortTime(Math.max(0, startedAt - sentAt))}`)
   if (attempts > 1) facts.push(`${attempts} attempts`)

@@ -7,6 +7,7 @@ import type { Duration } from '../duration.ts'
 import type { Logger } from '../logger.ts'
 import { nearest } from '../nearest.ts'
 import type { Worker } from '../work/worker.ts'
+import { openApp } from './connection.ts'
 import type { LogFormat } from './logging.ts'
 import { onSignals } from './signals.ts'
 import { painter } from './terminal.ts'
@@ -57,16 +58,19 @@ Examples:
 async function runWorker(flags: WorkerFlags): Promise<void> {
   const format = flags.logFormat ?? 'pretty'
   const level = flags.loglevel ?? 'info'
-  const [{ loadApp }, { createLogger }] = await Promise.all([import('./load-app.ts'), import('./logging.ts')])
+  const [{ loadApp }, { createLogger }, { banner }] = await Promise.all([
+    import('./load-app.ts'),
+    import('./logging.ts'),
+    import('./banner.ts'),
+  ])
   const [app, cliLogger] = await Promise.all([loadApp(flags.app), createLogger(format, level)])
   // An app that brings a logger of its own keeps it, unless the flags ask for something.
   const isAsked = flags.logFormat !== undefined || flags.loglevel !== undefined
   const logger = app.config.hasOwnLogger && !isAsked ? app.config.logger : cliLogger
+  await openApp(app)
   const worker = await app.worker(workerOptions(flags, logger))
-  if (format === 'pretty') {
-    const { banner } = await import('./banner.ts')
-    process.stderr.write(banner(app, worker, packageVersion(), painter(process.stderr)))
-  }
+  // Nothing is awaited from here to "ready", so the first task's line comes after it.
+  if (format === 'pretty') process.stderr.write(banner(app, worker, packageVersion(), painter(process.stderr)))
   warnOfStrangeQueues(app, worker, cliLogger)
   const stopped = new Promise<void>((resolve, reject) => {
     stopInStages(app, worker, cliLogger, () => app.close().then(resolve, reject))

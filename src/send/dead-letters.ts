@@ -95,9 +95,14 @@ export class DeadLetters {
   /** Sends the chosen ones back to their queues, the rest of their pipelines with them. Tells how many. */
   async redrive(options: RedriveOptions): Promise<number> {
     const pauseMs = options.perSecond === undefined ? 0 : 1_000 / options.perSecond
-    return this.#take(options, async (letter, delivery) => {
-      await delivery.ack({ publish: [this.#revived(letter, options.edit?.(letter))] })
-      if (pauseMs > 0) await sleep(this.#clock, pauseMs)
+    const redrive = (letter: DeadLetter, delivery: Delivery): Promise<void> =>
+      delivery.ack({ publish: [this.#revived(letter, options.edit?.(letter))] })
+    if (pauseMs === 0) return this.#take(options, redrive)
+    // With a rate they go one after the other, so each waits for those before it.
+    let turn = Promise.resolve()
+    return this.#take(options, (letter, delivery) => {
+      turn = turn.then(() => redrive(letter, delivery)).then(() => sleep(this.#clock, pauseMs))
+      return turn
     })
   }
 
@@ -108,7 +113,7 @@ export class DeadLetters {
 
   #revived(letter: DeadLetter, edit: ReturnType<NonNullable<RedriveOptions['edit']>> = {}): OutgoingMessage {
     const { message } = letter
-    const { dead: _dead, ...celeriac } = message.headers.celeriac as CeleriacHeader
+    const { dead: _dead, ...celeriac } = (message.headers.celeriac ?? {}) as CeleriacHeader
     const headers = {
       ...message.headers,
       retries: 0,

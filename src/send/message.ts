@@ -52,6 +52,9 @@ const jsonType = 'application/json'
 /** @throws CeleriacError `PAYLOAD_INVALID` for arguments JSON cannot carry */
 export function encodeTask(call: TaskCall, nowMs: number): OutgoingMessage {
   const { etaMs, expiresMs, embed } = call
+  const embedJson = embed === emptyEmbed ? emptyEmbedJson : encodeJson(embed)
+  // First of all, because it refuses what the reprs below could not print either.
+  const body = `[${encodeJson(call.args)},${encodeJson(call.kwargs)},${embedJson}]`
   const headers = {
     lang: 'js',
     task: call.task,
@@ -75,12 +78,11 @@ export function encodeTask(call: TaskCall, nowMs: number): OutgoingMessage {
     celeriac: call.celeriac,
     ...call.headers,
   }
-  const embedJson = embed === emptyEmbed ? emptyEmbedJson : encodeJson(embed)
   return {
     queue: call.queue,
     headers,
     properties: propertiesOf(call, nowMs),
-    body: `[${encodeJson(call.args)},${encodeJson(call.kwargs)},${embedJson}]`,
+    body,
     delayMs: etaMs === null ? 0 : Math.max(0, etaMs - nowMs),
   }
 }

@@ -45,6 +45,9 @@ export function checkCallOptions(options: CallOptions): CallOptions {
   if (options.eta !== undefined && !isDate(options.eta)) {
     throw new CeleriacError('CONFIG_INVALID', `\`eta\` must be a valid Date, got ${String(options.eta)}`)
   }
+  if (options.expires instanceof Date && !isDate(options.expires)) {
+    throw new CeleriacError('CONFIG_INVALID', '`expires` must be a duration or a valid Date, got Invalid Date')
+  }
   if (options.priority !== undefined) wholeNumber(options.priority, 'priority', 0, 9)
   if (options.taskId === '') throw new CeleriacError('CONFIG_INVALID', '`taskId` must not be empty')
   return options

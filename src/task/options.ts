@@ -74,6 +74,13 @@ const known: readonly (keyof TaskOptions | 'input' | 'bind')[] = [
   'timeLimit',
 ]
 
+/** Options for all tasks, by their names; their values are checked with each task. @throws CeleriacError `CONFIG_INVALID` */
+export function checkTaskDefaults(defaults: TaskOptions): TaskOptions {
+  const forAll = known.filter((option) => option !== 'input' && option !== 'bind')
+  refuseUnknown(defaults, forAll, '`taskDefaults`')
+  return defaults
+}
+
 /** One task's options over the app's defaults. @throws CeleriacError `CONFIG_INVALID` */
 export function resolveTaskOptions(name: string, own: TaskOptions, defaults: TaskOptions): ResolvedTaskOptions {
   refuseUnknown(own, known, `the options of task '${name}'`)

@@ -53,6 +53,7 @@ const unhealthyAfterMs = 3 * fetchWaitMs
 const stallMs = 500
 /** After the signals were aborted, tasks have so long to give up. */
 const interruptGraceMs = 5_000
+const trialPauseMs = 1_000
 const retryPauseMs = { first: 50, longest: 5_000 }
 
 export class Worker {
@@ -70,6 +71,11 @@ export class Worker {
   #stopped: Promise<void> | undefined
   #onRoom: () => void = () => undefined
   #isCutShort = false
+  /**
+   * The one run whose next loss of a worker would be its last. Several at once would be condemned together with the one
+   * that kills; so the others wait their turn in the broker.
+   */
+  #onTrial: Run | undefined
   #fetchedAt = 0
   #startedLastAt = 0
   #processed = 0
@@ -168,7 +174,13 @@ export class Worker {
       return
     }
     const { attempt } = passage
+    const isOnTrial = delivery.deliveryCount > 1 && delivery.deliveryCount >= attempt.definition.options.maxDeliveries
+    if (isOnTrial && this.#onTrial !== undefined) {
+      this.#settle({ delivery, message: attempt.message, attempt: undefined }, { kind: 'early', delayMs: trialPauseMs })
+      return
+    }
     const run = new Run(attempt, this.#runParts)
+    if (isOnTrial) this.#onTrial = run
     this.#runs.add(run)
     void (attempt.definition.options.acksLate ? this.#run(run, attempt) : this.#runAcknowledged(run, attempt))
   }
@@ -184,9 +196,14 @@ export class Worker {
     }
     const outcome = await run.outcome()
     this.#prefetch.ran(clock.monotonic() - startedAt)
-    this.#runs.delete(run)
     this.#processed += 1
     this.#settle({ delivery: attempt.delivery, message, attempt }, outcome)
+    this.#freeSlot(run)
+  }
+
+  #freeSlot(run: Run): void {
+    this.#runs.delete(run)
+    if (this.#onTrial === run) this.#onTrial = undefined
     this.#startWaiting()
     this.#onRoom()
   }
@@ -197,9 +214,8 @@ export class Worker {
     try {
       await attempt.delivery.ack()
     } catch (error) {
-      this.#runs.delete(run)
       this.#parts.logger.warn({ taskId: attempt.message.id, error }, 'could not be acknowledged, so it was not run')
-      return
+      return this.#freeSlot(run)
     }
     await this.#run(run, { ...attempt, delivery: acknowledged(attempt.delivery, broker, results) })
   }

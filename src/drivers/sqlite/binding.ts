@@ -30,8 +30,12 @@ const require = createRequire(import.meta.url)
 let opener: Opener | undefined
 
 function binding(): Opener {
+  return hasNodeSqlite() ? nodeSqlite() : libsql()
+}
+
+function hasNodeSqlite(): boolean {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-  return major > 22 || (major === 22 && minor >= 13) ? nodeSqlite() : libsql()
+  return major > 22 || (major === 22 && minor >= 13)
 }
 
 function libsql(): Opener {
@@ -65,6 +69,14 @@ function nodeSqlite(): Opener {
       close: () => db.close(),
     }
   }
+}
+
+/** Which binding serves here, and the SQLite in it. */
+export function describeBinding(): { readonly name: string; readonly sqliteVersion: string } {
+  const db = openDatabase(':memory:')
+  const [row] = db.prepare('SELECT sqlite_version() AS version').all([])
+  db.close()
+  return { name: hasNodeSqlite() ? 'node:sqlite' : 'libsql', sqliteVersion: String(row?.version) }
 }
 
 /** Node 22 prints a warning the first time `node:sqlite` is loaded; it concerns us, not our users. */
