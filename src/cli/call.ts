@@ -40,13 +40,13 @@ export function addCallCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-With -A the task must be one of the app, and its input must fit its schema. With -b it
-is sent by its name alone, as it is; the worker finds out whether it knows it.
+With -A the task must be one of the app, and its input must fit its schema. With
+-b it is sent by its name, as it is; the worker finds out whether it knows it.
 
 Examples:
   celeriac call add -A app.ts --args '[1, 2]' --wait
-  celeriac call warehouse.pick -A app.ts --kwargs '{"id": "A-17"}' --countdown 5m
-  celeriac call proj.tasks.add -b sqlite://tasks.db --args '[1, 2]' --queue python`,
+  celeriac call pick -A app.ts --kwargs '{"id": "A-17"}' --countdown 5m
+  celeriac call pick -b sqlite://tasks.db --args '[1, 2]' --queue picking`,
     )
     .action((name: string, flags: CallFlags) => withApp(flags, 'existing or new', (app) => call(app, name, flags)))
 }

@@ -16,6 +16,10 @@ export async function createLogger(format: LogFormat, level: LogLevel): Promise<
 }
 
 function jsonLogger(level: LogLevel, pino: typeof Pino): Logger {
+  // Written at once: the last lines before the end matter most.
+  const stderr = pino.destination({ dest: 2, sync: true })
+  // A reader that has gone must not end the worker.
+  stderr.on('error', () => undefined)
   return pino(
     {
       level,
@@ -24,8 +28,7 @@ function jsonLogger(level: LogLevel, pino: typeof Pino): Logger {
       formatters: { level: (label) => ({ level: label }) },
       serializers: { error: (error: unknown) => (error instanceof Error ? pino.stdSerializers.err(error) : error) },
     },
-    // Written at once: the last lines before the end matter most.
-    pino.destination({ dest: 2, sync: true }),
+    stderr,
   )
 }
 

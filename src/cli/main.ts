@@ -5,18 +5,24 @@
  * Exit codes: 0 it went well, 1 it failed, 2 it was used wrongly. Data goes to stdout, all else to stderr.
  */
 import { Command, CommanderError } from 'commander'
-import { addCallCommand } from './call.ts'
-import { addDlqCommand } from './dlq.ts'
-import { addDoctorCommand } from './doctor.ts'
 import { exitCodes, tellFailure, wantsJson } from './failure.ts'
-import { addQueueCommand } from './queue.ts'
-import { addResultCommand } from './result.ts'
 import { packageVersion } from './version.ts'
-import { addWorkerCommand } from './worker.ts'
+
+/** In the order of the help. */
+const commands = {
+  worker: async () => (await import('./worker.ts')).addWorkerCommand,
+  call: async () => (await import('./call.ts')).addCallCommand,
+  result: async () => (await import('./result.ts')).addResultCommand,
+  queue: async () => (await import('./queue.ts')).addQueueCommand,
+  dlq: async () => (await import('./dlq.ts')).addDlqCommand,
+  doctor: async () => (await import('./doctor.ts')).addDoctorCommand,
+}
 
 /** Runs the command and ends the process, whatever the user's module keeps open. */
 export async function run(argv: readonly string[]): Promise<void> {
   surviveClosedPipes()
+  // What a command waits for need not keep the process alive by itself; the command does.
+  setInterval(() => undefined, 2 ** 30)
   const code = await exitCodeOf(argv)
   // Pipes on some systems are written later: everything that was printed must be out before the end.
   for (const stream of [process.stdout, process.stderr]) {
@@ -27,7 +33,8 @@ export async function run(argv: readonly string[]): Promise<void> {
 
 async function exitCodeOf(argv: readonly string[]): Promise<number> {
   try {
-    await createProgram().parseAsync([...argv], { from: 'user' })
+    const program = await createProgram(argv)
+    await program.parseAsync([...argv], { from: 'user' })
     return Number(process.exitCode ?? exitCodes.ok)
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
@@ -35,7 +42,8 @@ async function exitCodeOf(argv: readonly string[]): Promise<number> {
   }
 }
 
-export function createProgram(): Command {
+/** With the one command that is asked for; with all of them where help or a suggestion is wanted. */
+async function createProgram(argv: readonly string[]): Promise<Command> {
   const program = new Command('celeriac')
     .description('A distributed task queue for TypeScript.')
     .version(packageVersion(), '-V, --version', 'print the version')
@@ -51,19 +59,16 @@ The broker is the one of the app (-A), or named by -b or CELERIAC_BROKER_URL.
 Exit codes: 0 it went well, 1 it failed, 2 it was used wrongly.
 
 Examples:
-  celeriac worker -A app.ts                  run the tasks of app.ts
-  celeriac call add --args '[1, 2]' -A app.ts --wait
-  celeriac queue list -b sqlite://tasks.db
-  celeriac dlq list -A app.ts                what was given up, and why
+  celeriac worker -A app.ts                            run the tasks of app.ts
+  celeriac call add -A app.ts --args '[1, 2]' --wait   send one, print its result
+  celeriac queue list -b sqlite://tasks.db             what waits, who serves it
+  celeriac dlq list -A app.ts                          what was given up, and why
 
 \`celeriac COMMAND --help\` tells more.`,
     )
-  addWorkerCommand(program)
-  addCallCommand(program)
-  addResultCommand(program)
-  addQueueCommand(program)
-  addDlqCommand(program)
-  addDoctorCommand(program)
+  const [name = ''] = argv
+  const wanted = Object.hasOwn(commands, name) ? [name] : Object.keys(commands)
+  for (const command of wanted) (await commands[command as keyof typeof commands]())(program)
   return program
 }
 

@@ -25,8 +25,8 @@ export function addQueueCommand(program: Command): void {
       `
 Examples:
   celeriac queue list -A app.ts
-  celeriac queue pause picking -A app.ts      workers finish what they run, and take no more
-  celeriac queue resume picking -A app.ts
+  celeriac queue pause picking -A app.ts     what runs may end; no more is taken
+  celeriac queue resume picking -A app.ts    the next in line are taken
   celeriac queue purge picking -A app.ts --yes`,
     )
   addConnectionFlags(queue.command('list').description('Every queue: what waits, what is under way, who serves it.'))

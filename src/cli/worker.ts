@@ -9,6 +9,7 @@ import { nearest } from '../nearest.ts'
 import type { Worker } from '../work/worker.ts'
 import { openApp } from './connection.ts'
 import type { LogFormat } from './logging.ts'
+import { plural, shortTime } from './output.ts'
 import { onSignals } from './signals.ts'
 import { painter } from './terminal.ts'
 import { duration, type LogLevel, list, logLevel, oneOf, wholeNumber } from './values.ts'
@@ -43,14 +44,16 @@ export function addWorkerCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-Stopping: the first Ctrl-C or SIGTERM takes no more tasks and lets the running ones
-end; the second aborts them, and they go back to their queue without losing a retry;
-the third exits at once, and they come back when the lease has lapsed.
+Stopping: the first Ctrl-C or SIGTERM takes no more tasks and lets the running
+ones end; the second aborts them, and they go back to their queue without losing
+a retry; the third exits at once, and they come back when their lease lapses.
 
 Examples:
   celeriac worker -A app.ts
   celeriac worker -A app.ts -Q picking,packing -c 10 -n picker@%h
-  celeriac worker -A app.ts -l warn --log-format json`,
+  celeriac worker -A app.ts -l warn --log-format json
+
+-l info logs every task; -l warn only what goes wrong, and is faster.`,
     )
     .action(runWorker)
 }
@@ -112,20 +115,17 @@ function warnOfStrangeQueues(app: Celeriac, { settings, name }: Worker, logger: 
 }
 
 function stopInStages(app: Celeriac, worker: Worker, logger: Logger, close: () => void): void {
-  const running = (): string => {
-    const { running } = worker.health()
-    return running === 1 ? '1 task is running' : `${running} tasks are running`
-  }
+  const tasks = (): string => plural(worker.health().running, 'task')
   onSignals([
     () => {
-      const waitS = worker.settings.shutdownTimeoutMs / 1_000
-      const patience = `waiting up to ${waitS} s for it to end; again to abort`
+      const waitMs = worker.settings.shutdownTimeoutMs
       const isIdle = worker.health().running === 0
-      logger.info({ worker: worker.name }, isIdle ? 'stopping' : `stopping: ${running()}; ${patience}`)
+      const patience = `${tasks()} may end within ${shortTime(waitMs)}; again to abort`
+      logger.info({ worker: worker.name }, isIdle ? 'stopping' : `stopping: ${patience}`)
       close()
     },
     () => {
-      logger.warn({ worker: worker.name }, `aborting: ${running()}; back to the queue with it; again to exit at once`)
+      logger.warn({ worker: worker.name }, `aborting ${tasks()}; again to exit at once`)
       worker.interrupt()
     },
     () => {

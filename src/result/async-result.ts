@@ -12,6 +12,8 @@ import { type ResultNode, resultTree } from './tree.ts'
 export interface ResultSource {
   readonly store: ResultStore | undefined
   readonly clock: Clock
+  /** The call asked that none be kept. @default false */
+  readonly isIgnored?: boolean
 }
 
 export interface WaitOptions {
@@ -124,7 +126,13 @@ export class AsyncResult<T = unknown> {
   }
 
   #store(): ResultStore {
-    const { store } = this.#source
+    const { store, isIgnored } = this.#source
+    if (isIgnored) {
+      throw new CeleriacError(
+        'RESULTS_DISABLED',
+        `task ${this.id} was sent with \`ignoreResult\`, so no result of it is kept`,
+      )
+    }
     if (store === undefined) {
       throw new CeleriacError(
         'RESULTS_DISABLED',

@@ -62,11 +62,12 @@ export class Producer implements Sender {
       ready.push(this.#call(task, wire, options, position, nowMs))
     }
     await this.#publish(ready, nowMs)
-    return ready.map((call) => this.result(call.id))
+    return ready.map((call) => this.#resultOf(call.id, call.ignoreResult))
   }
 
-  result(id: string, parent?: AsyncResult): AsyncResult {
-    return new AsyncResult(id, this.#source, parent)
+  /** Of a call that may have been sent anywhere. */
+  result(id: string): AsyncResult {
+    return new AsyncResult(id, this.#source)
   }
 
   /** What follows a task, as messages and PENDING records that its settlement takes along. */
@@ -83,27 +84,35 @@ export class Producer implements Sender {
     }
   }
 
+  /** Of a call that was sent here: nobody shall wait for a result that is not kept. */
+  #resultOf(id: string, isIgnored: boolean, parent?: AsyncResult): AsyncResult {
+    return new AsyncResult(id, isIgnored ? { ...this.#source, store: undefined, isIgnored } : this.#source, parent)
+  }
+
   async #sendSignature({ parts }: AnySignature, options: CallOptions): Promise<AsyncResult> {
     await this.#checkInput(parts.task, parts)
     const nowMs = this.#parts.clock.now()
     const call = this.#call(parts.task, parts, { ...parts.options, ...options }, positionHere(), nowMs)
     await this.#publish([call], nowMs)
-    return this.result(call.id)
+    return this.#resultOf(call.id, call.ignoreResult)
   }
 
   async #sendChain(steps: readonly AnySignature[], options: CallOptions): Promise<AsyncResult> {
     const [first, ...rest] = steps as [AnySignature, ...AnySignature[]]
     if (rest.length === 0) return this.#sendSignature(first, options)
     await this.#checkInput(first.parts.task, first.parts)
+    for (const { parts } of rest) if (parts.immutable) await this.#checkInput(parts.task, parts)
     const nowMs = this.#parts.clock.now()
     const position = positionHere()
-    const { taskId: lastId = randomUUID(), ...firstOptions } = options
+    const { taskId: lastId, ...firstOptions } = options
     const call = this.#call(first.parts.task, first.parts, { ...first.parts.options, ...firstOptions }, position, nowMs)
     const wire = rest.map((step, index) => this.#wireStep(step, index === rest.length - 1 ? lastId : undefined))
     const records = this.#chainRecords(call, wire, nowMs)
     await this.#publish([{ ...call, embed: { ...call.embed, chain: [...wire].reverse() } }], nowMs, records)
-    let result = this.result(call.id)
-    for (const { options: step } of wire) result = this.result(step.task_id as string, result)
+    let result = this.#resultOf(call.id, call.ignoreResult)
+    for (const { options: step } of wire) {
+      result = this.#resultOf(step.task_id as string, step.ignore_result === true, result)
+    }
     return result
   }
 

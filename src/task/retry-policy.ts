@@ -48,7 +48,9 @@ export function decideRetry(error: unknown, retries: number, taskName: string, p
  */
 export function retryCountdownMs(retries: number, policy: RetryPolicy, random: () => number = Math.random): number {
   if (policy.retryBackoffMs === undefined) return policy.defaultRetryDelayMs
-  const countdownMs = Math.min(policy.retryBackoffMaxMs, policy.retryBackoffMs * 2 ** retries)
+  // Beyond this power every cap is reached; and from 2^1024 on, a base of zero would give NaN.
+  const doublings = Math.min(retries, 64)
+  const countdownMs = Math.min(policy.retryBackoffMaxMs, policy.retryBackoffMs * 2 ** doublings)
   return policy.retryJitter ? Math.floor(random() * (countdownMs + 1)) : countdownMs
 }
 

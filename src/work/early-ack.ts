@@ -12,8 +12,12 @@ export function acknowledged(delivery: Delivery, broker: Broker, results: Result
     message,
     deliveryCount,
     async ack({ publish = [], save = [] }: Effects = {}) {
-      await results?.save(save)
-      await broker.publish(publish)
+      // In one turn, so that a store that is both commits them together.
+      if (results?.sharesStorageWith(broker)) await Promise.all([results.save(save), broker.publish(publish)])
+      else {
+        await results?.save(save)
+        await broker.publish(publish)
+      }
     },
     release: (delayMs = 0) => broker.publish([{ ...message, queue, delayMs }]),
     reject: () => Promise.resolve(),

@@ -84,12 +84,14 @@ function success(attempt: Attempt, value: unknown, parts: SettleParts): Effects 
   const keeps = keepsResult(attempt, parts.results)
   if (message.embed === emptyEmbed && !keeps) return undefined
   let stored: unknown
+  let next: ReturnType<Producer['successors']>
   try {
     stored = toJsonValue(value)
+    next = parts.producer.successors(message, afterSuccess(message, value))
   } catch (error) {
+    // A value that cannot be stored or handed on will not be another one the next time.
     return failure({ delivery: attempt.delivery, message, attempt }, error, 'failed', parts)
   }
-  const next = parts.producer.successors(message, afterSuccess(message, stored))
   if (!keeps) return { publish: next.publish, save: next.save }
   const children = [...attempt.children, ...next.ids]
   return { publish: next.publish, save: [recordOf(attempt, 'SUCCESS', stored, null, children, parts), ...next.save] }
@@ -114,16 +116,16 @@ function retry(attempt: Attempt, { error, countdownMs }: Ended & { kind: 'retry'
 /** FAILURE for the task and for the steps that will not run, error callbacks, and the message to the dead letters. */
 function failure({ delivery, message, attempt }: Settled, error: unknown, reason: string, parts: SettleParts): Effects {
   const { name, message: text } = nameAndMessage(error)
+  const errbacks = errorCallbacks(message, parts)
   const dead = deadLetterOf(delivery.message, afterAttempt(message, delivery, error, parts), {
     reason,
-    error: { type: name, message: text, traceback: tracebackOf(error) },
+    error: { type: name, message: `${text}${errbacks.problem}`, traceback: tracebackOf(error) },
     worker: parts.worker,
     at: isoDate(parts.clock.now()),
     queue: delivery.queue,
     deliveries: delivery.deliveryCount,
   })
   if (message === undefined) return { publish: [dead] }
-  const errbacks = parts.producer.successors(message, afterFailure(message))
   const publish = [...errbacks.publish, dead]
   const keeps = attempt === undefined ? parts.results !== undefined : keepsResult(attempt, parts.results)
   if (!keeps) return { publish, save: errbacks.save }
@@ -142,6 +144,19 @@ function failure({ delivery, message, attempt }: Settled, error: unknown, reason
       ),
       ...errbacks.save,
     ],
+  }
+}
+
+/** Those that cannot be sent must not keep the failure from being stored; the dead letter names the problem. */
+function errorCallbacks(
+  message: TaskMessage | undefined,
+  { producer }: SettleParts,
+): Pick<ReturnType<Producer['successors']>, 'publish' | 'save'> & { problem: string } {
+  if (message === undefined) return { publish: [], save: [], problem: '' }
+  try {
+    return { ...producer.successors(message, afterFailure(message)), problem: '' }
+  } catch (error) {
+    return { publish: [], save: [], problem: ` (its error callbacks were not sent: ${nameAndMessage(error).message})` }
   }
 }
 

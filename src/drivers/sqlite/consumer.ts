@@ -64,6 +64,8 @@ export class SqliteConsumer implements Consumer, Loan {
       const deliveries = await this.#claim(max)
       const remainingMs = deadline - clock.monotonic()
       if (deliveries.length > 0 || remainingMs <= 0) return deliveries
+      // An abort during the claim is over: nobody would tell the sleep of it.
+      if (signal?.aborted || this.#closed) return []
       if (rings === this.#rings || !this.#isWorthWaking()) {
         const early = await this.#sleep(max, remainingMs, signal)
         if (early.length > 0) return early

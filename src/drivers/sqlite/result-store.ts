@@ -47,7 +47,7 @@ export class SqliteResultStore implements ResultStore {
 
   async subscribe(taskIds: readonly string[], listener: Listener): Promise<ResultSubscription> {
     if (this.#stopListening === undefined) {
-      this.#seenSeq = await this.#store.read(() => Number(this.#store.first('SELECT max(seq) AS seq FROM result')?.seq))
+      this.#seenSeq = await this.#store.read(() => Number(this.#store.first('SELECT value FROM counter')?.value))
       this.#stopListening ??= this.#store.onRing(() => this.#tellNews())
     }
     for (const id of taskIds) {

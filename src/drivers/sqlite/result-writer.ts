@@ -1,5 +1,6 @@
 /** Writes the result records of one turn, passing over those that an older attempt left behind. */
 import type { ResultRecord } from '../../result/result-store.ts'
+import type { SqlValue } from './binding.ts'
 import { type Participant, phases, type SqliteStore } from './store.ts'
 
 /** A record and its JSON. */
@@ -11,6 +12,18 @@ export interface EncodedRecord {
 export function encodeRecords(records: readonly ResultRecord[]): EncodedRecord[] {
   return records.map((record) => ({ record, json: JSON.stringify(record) }))
 }
+
+const rowsPerStatement = 16
+const columns = 6
+
+/** A record goes over a stored one of an older attempt, of the same attempt short of its success, or past its time. */
+const saveRows = (rows: number): string => `
+  INSERT INTO result(seq, task_id, fence, status, expires, record) VALUES ${Array(rows).fill('(?,?,?,?,?,?)').join(',')}
+  ON CONFLICT(task_id) DO UPDATE SET seq = excluded.seq, fence = excluded.fence, status = excluded.status,
+    expires = excluded.expires, record = excluded.record
+  WHERE excluded.fence > fence OR (excluded.fence = fence AND status <> 'SUCCESS') OR expires <= ?`
+const saveMany = saveRows(rowsPerStatement)
+const saveOne = saveRows(1)
 
 export class ResultWriter implements Participant {
   readonly phase = phases.save
@@ -39,32 +52,27 @@ export class ResultWriter implements Participant {
     this.#store.enlist(this)
   }
 
-  /** Replacing a row gives it a new `seq`, which is how subscribers find what is new. */
+  /** Every stored row has a new `seq`, which is how subscribers find what is new. */
   apply(): void {
-    const { resultExpiresMs, clock } = this.#store
+    const store = this.#store
+    const { resultExpiresMs, clock } = store
     const now = clock.now()
     const expires = Number.isFinite(resultExpiresMs) ? now + resultExpiresMs : null
+    store.run('UPDATE counter SET value = value + ?', this.#records.length)
+    let seq = Number(store.first('SELECT value FROM counter')?.value) - this.#records.length
+    let values: SqlValue[] = []
     for (const { record, json } of this.#records) {
-      const { taskId, fence, status } = record
-      const stored = this.#store.first(
-        'SELECT fence, status FROM result WHERE task_id = ? AND (expires IS NULL OR expires > ?)',
-        taskId,
-        now,
-      )
-      if (stored !== undefined) {
-        const storedFence = Number(stored.fence)
-        if (storedFence > fence || (storedFence === fence && stored.status === 'SUCCESS')) continue
+      seq += 1
+      values.push(seq, record.taskId, record.fence, record.status, expires, json)
+      if (values.length === rowsPerStatement * columns) {
+        store.runList(saveMany, [...values, now])
+        values = []
       }
-      this.#store.run(
-        'REPLACE INTO result(task_id, fence, status, expires, record) VALUES (?, ?, ?, ?, ?)',
-        taskId,
-        fence,
-        status,
-        expires,
-        json,
-      )
     }
-    this.#store.ringAfterCommit()
+    for (let at = 0; at < values.length; at += columns) {
+      store.runList(saveOne, [...values.slice(at, at + columns), now])
+    }
+    store.ringAfterCommit()
   }
 
   committed(): void {

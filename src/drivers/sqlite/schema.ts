@@ -5,10 +5,11 @@
  * in `ready`, `delayed` or `leased`. Moving it between those never rewrites the payload, and each of the three is its
  * own index, so a claim reads the next rows of `ready` however many there are.
  *
- * `head` is the JSON of a message's headers and properties, in one column because each column costs on its way through
- * the binding. `rank` is 9 − priority: rows sort by urgency, then by id, which is the order of publishing. A lease belongs to a
- * consumer, not to a message: renewing it is one row however much is in flight, and whoever finds it lapsed moves
- * all of its messages back at once.
+ * - `head` is the JSON of a message's headers and properties: one column, since each costs on its way through the binding.
+ * - `rank` is 9 − priority: rows sort by urgency, then by id, which is the order of publishing.
+ * - A lease belongs to a consumer, not to a message: renewing it is one row however much is in flight, and whoever finds
+ *   it lapsed moves all of its messages back at once.
+ * - `counter` numbers the saved results: a subscriber who has seen one number finds all that came after it.
  */
 import { CeleriacError } from '../../errors.ts'
 import type { Database } from './binding.ts'
@@ -38,8 +39,11 @@ CREATE TABLE consumer(
   id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, queues TEXT NOT NULL, expires INTEGER NOT NULL);
 
 CREATE TABLE result(
-  seq INTEGER PRIMARY KEY AUTOINCREMENT, task_id TEXT NOT NULL UNIQUE, fence INTEGER NOT NULL, status TEXT NOT NULL,
+  seq INTEGER PRIMARY KEY, task_id TEXT NOT NULL UNIQUE, fence INTEGER NOT NULL, status TEXT NOT NULL,
   expires INTEGER, record TEXT NOT NULL);
+
+CREATE TABLE counter(value INTEGER NOT NULL);
+INSERT INTO counter VALUES (0);
 
 CREATE TABLE join_state(group_id TEXT PRIMARY KEY, size INTEGER, closed INTEGER NOT NULL DEFAULT 0, expires INTEGER)
   WITHOUT ROWID;
