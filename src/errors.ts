@@ -25,6 +25,8 @@ export const errorCodes = {
   CANVAS_INVALID: 'The signatures cannot be composed in this way.',
   RESULTS_DISABLED: 'The app or the task keeps no results, so there is nothing to wait for.',
   RESULT_TIMEOUT: 'The result did not arrive in time; the task may still be running.',
+  RESULT_UNKNOWN: 'Nothing is known of this id: it was never sent with results on, or has expired or been forgotten.',
+  DEAD_LETTER_UNKNOWN: 'No dead letter has this id.',
   TASK_FAILED: 'The awaited task ended in FAILURE.',
   TASK_REVOKED: 'The awaited task was revoked or had expired.',
   TASK_RETRY: 'Thrown by a task to be run again later.',

@@ -101,10 +101,12 @@ function containerToWire(value: object, path: string, above: Set<unknown>): unkn
     return Array.from(value, (item, index) => toWire(item, `${path}[${index}]`, above))
   }
   const entries = value instanceof Map ? [...value] : Object.entries(value)
-  const wire: Record<string, unknown> = {}
-  for (const [key, item] of entries) {
-    if (item !== undefined) wire[key] = toWire(item, path === '' ? key : `${path}.${key}`, above)
-  }
+  // Not by assignment: a key `__proto__` would be lost.
+  const wire = Object.fromEntries(
+    entries
+      .filter(([, item]) => item !== undefined)
+      .map(([key, item]) => [key, toWire(item, path === '' ? key : `${path}.${key}`, above)]),
+  )
   if ('__type__' in wire && '__value__' in wire && Object.keys(wire).length === 2) {
     throw invalid(path, 'an object of just `__type__` and `__value__`', 'which marks typed values; add or rename a key')
   }

@@ -245,7 +245,7 @@ function refuseUnknown(ids: readonly string[], found: ReadonlySet<string>): void
   const rest = unknown.length < ids.length ? `; ${ids.length - unknown.length} of ${ids.length} done` : ''
   const word = unknown.length === 1 ? 'the id' : 'the ids'
   throw new CeleriacError(
-    'TASK_UNKNOWN',
+    'DEAD_LETTER_UNKNOWN',
     `no dead letter has ${word} ${unknown.join(', ')}${rest}; \`celeriac dlq list\` shows them`,
   )
 }

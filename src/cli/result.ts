@@ -72,7 +72,7 @@ async function ended(result: AsyncResult, wait: Duration | true): Promise<void> 
 
 function unknownId(id: string): CeleriacError {
   return new CeleriacError(
-    'TASK_UNKNOWN',
+    'RESULT_UNKNOWN',
     `nothing is known of the id '${id}': it was never sent through this broker, keeps no result, or has expired`,
   )
 }

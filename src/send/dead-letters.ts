@@ -83,13 +83,16 @@ export class DeadLetters {
     return letters
   }
 
-  /** @throws CeleriacError `TASK_UNKNOWN` when no dead letter has this id */
+  /** @throws CeleriacError `DEAD_LETTER_UNKNOWN` when no dead letter has this id */
   async show(id: string, queue?: string): Promise<DeadLetter> {
     for (const dead of await this.#queues(queue)) {
       const found = await this.#find(dead, id)
       if (found !== undefined) return letterOf(found, found.deliveryCount)
     }
-    throw new CeleriacError('TASK_UNKNOWN', `no dead letter has the id '${id}'; \`celeriac dlq list\` shows them`)
+    throw new CeleriacError(
+      'DEAD_LETTER_UNKNOWN',
+      `no dead letter has the id '${id}'; \`celeriac dlq list\` shows them`,
+    )
   }
 
   /** Sends the chosen ones back to their queues, the rest of their pipelines with them. Tells how many. */

@@ -25,6 +25,7 @@ function repr(value: unknown, budget: number): string {
     case 'object':
       if (value === null) return 'None'
       if (Array.isArray(value)) return `[${listOf(value, budget)}]`
+      if (value instanceof Uint8Array) return `b'${Buffer.from(value.subarray(0, budget)).toString('hex')}'`
       if (value instanceof Date) return quoted(value.toISOString())
       return `{${entriesOf(value as Record<string, unknown>, budget)}}`
     case 'undefined':

@@ -47,5 +47,5 @@ function globPattern(glob: string): RegExp {
     .replace(/[.+^${}()|[\]\\]/g, '\\$&')
     .replaceAll('*', '.*')
     .replaceAll('?', '.')
-  return new RegExp(`^${source}$`)
+  return new RegExp(`^${source}$`, 's')
 }

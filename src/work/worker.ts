@@ -283,7 +283,6 @@ export class Worker {
   async #stop(): Promise<void> {
     this.#stopping.abort()
     this.#onRoom()
-    clearInterval(this.#stallCheck)
     this.#handBack()
     await this.#loop
     this.#handBack()
@@ -293,6 +292,8 @@ export class Worker {
     }
     await this.#allSettled()
     await this.#consumer?.close()
+    // Last, because it is what keeps the process alive until here.
+    clearInterval(this.#stallCheck)
   }
 
   /** Whether every run has ended within the time, if it is not cut short. */

@@ -22,6 +22,8 @@ export interface ConsumerParts {
 }
 
 const defaultWaitMs = 5_000
+/** A shorter lease could lapse before its thread has started, so the start is waited for. */
+const shortLeaseMs = 5_000
 
 export class SqliteConsumer implements Consumer, Loan {
   readonly #parts: ConsumerParts
@@ -47,6 +49,8 @@ export class SqliteConsumer implements Consumer, Loan {
 
   /** Takes the lease. */
   async open(): Promise<void> {
+    const running = this.#parts.leases.start()
+    if (this.#leaseMs < shortLeaseMs) await running
     await this.#parts.store.write(() => {
       for (const queue of this.#queues) this.#parts.outbox.queueId(queue)
       this.#takeLease()

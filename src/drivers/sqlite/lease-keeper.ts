@@ -15,9 +15,16 @@ export class LeaseKeeper {
   readonly #turnstile = new Turnstile()
   readonly #held = new Map<number, number>()
   #thread: Worker | undefined
+  #running: Promise<void> = Promise.resolve()
 
   constructor(store: SqliteStore) {
     this.#store = store
+  }
+
+  /** Starts the thread ahead of the first lease; resolves once it runs. */
+  start(): Promise<void> {
+    this.#thread ??= this.#startThread()
+    return this.#running
   }
 
   hold(lease: number, leaseMs: number): void {
@@ -42,17 +49,24 @@ export class LeaseKeeper {
   }
 
   #order(order: LeaseOrder): void {
-    this.#thread ??= this.#start()
+    this.#thread ??= this.#startThread()
     this.#thread.postMessage(order)
   }
 
-  #start(): Worker {
+  #startThread(): Worker {
     const { path, durability } = this.#store
     const data: LeaseThreadData = { path, durability, turnstile: this.#turnstile.state }
     process.on('exit', this.#turnstile.lock)
     const thread = startThread(new URL(`./lease-thread.${extension}`, import.meta.url), data)
-    thread.unref()
     thread.once('error', () => this.#replace(thread))
+    this.#running = new Promise((resolve) => {
+      thread.once('message', () => {
+        // From now on it keeps no process alive; before, its start must not be cut off.
+        thread.unref()
+        resolve()
+      })
+      thread.once('exit', () => resolve())
+    })
     return thread
   }
 

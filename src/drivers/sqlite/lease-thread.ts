@@ -31,6 +31,7 @@ const leases = new Map<number, number>()
 let timer: NodeJS.Timeout | undefined
 let cleanAt = Date.now() + cleaningIntervalMs
 
+parentPort?.postMessage('running')
 parentPort?.on('message', (order: LeaseOrder) => {
   if ('close' in order) {
     clearTimeout(timer)
