@@ -53,8 +53,8 @@ export class Celeriac {
     this.#taskDefaults = checkTaskDefaults(options.taskDefaults ?? {})
     this.#router = createRouter(options.taskRoutes)
     this.#sender = {
-      send: async (canvas, callOptions) => (await this.#connect()).producer.send(canvas, callOptions),
-      sendMany: async (task, calls, callOptions) => (await this.#connect()).producer.sendMany(task, calls, callOptions),
+      send: (canvas, options) => this.#withProducer((producer) => producer.send(canvas, options)),
+      sendMany: (task, calls, options) => this.#withProducer((producer) => producer.sendMany(task, calls, options)),
     }
   }
 
@@ -183,6 +183,12 @@ export class Celeriac {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** At once where the application is open: a call must not wait for a turn that it does not need. */
+  #withProducer<T>(send: (producer: Producer) => Promise<T>): Promise<T> {
+    if (this.#connected !== undefined) return send(this.#connected.producer)
+    return this.#connect().then(({ producer }) => send(producer))
   }
 
   get #open(): Connected {

@@ -64,8 +64,8 @@ export class Task<Args extends unknown[], Out, Call> {
   }
 
   /** The call as data with all its arguments; it ignores the result of the step before it. */
-  si(...args: Args): Signature<[], Out> & Signature<[unknown], Out> {
-    return this.#signature(this.#argsToWire(args), true) as Signature<[], Out> & Signature<[unknown], Out>
+  si(...args: Args): Signature<[] | [unknown], Out> {
+    return this.#signature(this.#argsToWire(args), true)
   }
 
   #signature({ args, kwargs }: WireArguments, immutable: boolean): Signature<[], Out> {

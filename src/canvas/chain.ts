@@ -24,14 +24,14 @@ export interface Mismatch<Problem extends string, Given, Taken> {
 type Takes<Step> = Step extends { readonly types: { readonly takes: (...values: infer T) => void } } ? T : never
 
 type FirstStep<Step> =
-  Takes<Step> extends [] ? Step : Mismatch<'the first step of a chain needs all its arguments', never, Takes<Step>>
+  [] extends Takes<Step> ? Step : Mismatch<'the first step of a chain needs all its arguments', never, Takes<Step>>
 
 type NextStep<Step, Given> =
-  Takes<Step> extends [unknown]
-    ? Step extends { readonly types: { readonly takes: (value: Given) => void } }
+  Takes<Step> extends []
+    ? Mismatch<'this step has all its arguments already; use si() to ignore the step before it', Given, Takes<Step>>
+    : Step extends { readonly types: { readonly takes: (value: Given) => void } }
       ? Step
       : Mismatch<'this step does not take what the step before it gives', Given, Takes<Step>[0]>
-    : Mismatch<'this step has all its arguments already; use si() to ignore the step before it', Given, Takes<Step>>
 
 type Fitting<Steps extends readonly unknown[], Given, IsFirst extends boolean> = Steps extends readonly [
   infer Step,

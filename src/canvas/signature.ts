@@ -1,7 +1,8 @@
 /**
  * A call as data: a task, some or all of its arguments, and options. Composed by `chain`, sent by `delay`.
  *
- * `Takes` is what it still needs from the step before it (`[]` nothing, `[T]` one value), `Gives` what it returns.
+ * `Takes` is what it still needs from the step before it (`[]` nothing, `[T]` one value, `[] | [unknown]` whatever comes),
+ * `Gives` what it returns.
  */
 import type { AsyncResult } from '../result/async-result.ts'
 import { type CallOptions, checkCallOptions } from '../task/call-options.ts'

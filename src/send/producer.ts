@@ -90,7 +90,8 @@ export class Producer implements Sender {
   }
 
   async #sendSignature({ parts }: AnySignature, options: CallOptions): Promise<AsyncResult> {
-    await this.#checkInput(parts.task, parts)
+    const checking = this.#checkInput(parts.task, parts)
+    if (checking instanceof Promise) await checking
     const nowMs = this.#parts.clock.now()
     const call = this.#call(parts.task, parts, { ...parts.options, ...options }, positionHere(), nowMs)
     await this.#publish([call], nowMs)

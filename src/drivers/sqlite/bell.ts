@@ -13,8 +13,17 @@ export function bellOf(path: string): string {
 /** Rings a bell one does not listen to. */
 export function strike(path: string): void {
   const fd = openSync(bellOf(path), constants.O_RDWR | constants.O_CREAT)
-  writeSync(fd, stroke, 0, 1, 0)
+  hit(fd)
   closeSync(fd)
+}
+
+/** On a full disk the first stroke finds no room. What it would tell of is committed, and the net will see it. */
+function hit(fd: number): void {
+  try {
+    writeSync(fd, stroke, 0, 1, 0)
+  } catch {
+    // Heard a little later.
+  }
 }
 
 const netIntervalMs = 500
@@ -44,7 +53,7 @@ export class Bell {
   }
 
   ring(): void {
-    writeSync(this.#fd, stroke, 0, 1, 0)
+    hit(this.#fd)
   }
 
   close(): void {

@@ -226,7 +226,10 @@ export class SqliteConsumer implements Consumer, Loan {
       )
       store.run('DELETE FROM ready WHERE queue = ? AND rank = ? AND id BETWEEN ? AND ?', queue, rank, first, last)
     }
-    for (const row of rows) deliveries.push(new SqliteDelivery(this, this.#lease, name, row))
+    for (const row of rows) {
+      store.claimed(Number(row.id))
+      deliveries.push(new SqliteDelivery(this, this.#lease, name, row))
+    }
   }
 
   /**
@@ -251,6 +254,7 @@ export class SqliteConsumer implements Consumer, Loan {
       const stopHearing = this.#parts.store.onPublishing(() => {
         if (isClaiming) return
         isClaiming = true
+        this.#wake = undefined
         this.#claim(max).then(end, () => end([]))
       })
       const timer = clock.after(Math.min(waitMs, this.#sleepsUntil - clock.now()), wake)

@@ -61,8 +61,8 @@ export class LeaseKeeper {
     thread.once('error', () => this.#replace(thread))
     this.#running = new Promise((resolve) => {
       thread.once('message', () => {
-        // From now on it keeps no process alive; before, its start must not be cut off.
-        thread.unref()
+        // From now on it keeps no process alive; before, its start must not be cut off. Nor must its end be.
+        if (this.#thread === thread) thread.unref()
         resolve()
       })
       thread.once('exit', () => resolve())

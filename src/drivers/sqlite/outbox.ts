@@ -83,25 +83,23 @@ export class Outbox implements Participant {
   apply(): void {
     const store = this.#store
     const now = store.clock.now()
-    const rows = this.#rows
-    let id = Number(store.first('SELECT max(id) AS id FROM payload')?.id ?? 0) + 1
     const runs: Run[] = []
     const values: SqlValue[] = []
-    for (const row of rows) {
-      values.push(id, now, row.head, row.body)
+    let id = 0
+    for (const row of this.#rows) {
+      // The first row is told its id by SQLite, the others follow on.
+      if (id === 0) id = store.insert(insertOne, null, now, row.head, row.body)
+      else values.push(id, now, row.head, row.body)
       if (values.length === rowsPerStatement * columns) store.runList(insertMany, values.splice(0))
-      const queue = this.queueId(row.queue)
-      const run = runs[runs.length - 1]
-      if (run !== undefined && run.queue === queue && run.rank === row.rank && run.due === row.due) run.last = id
-      else runs.push({ queue, rank: row.rank, due: row.due, first: id, last: id })
+      addToRuns(runs, this.queueId(row.queue), row, id)
       id += 1
     }
     for (let at = 0; at < values.length; at += columns) {
       store.runList(insertOne, values.slice(at, at + columns))
     }
     for (const run of runs) this.#place(run)
+    store.published(id - this.#rows.length, this.#rows.length)
     if (runs.some((run) => run.due === 0)) store.wakeSleepers()
-    store.ringAfterCommit()
   }
 
   committed(): void {
@@ -114,24 +112,15 @@ export class Outbox implements Participant {
   }
 
   #place({ queue, rank, due, first, last }: Run): void {
-    if (due === 0) {
-      this.#store.run(
-        'INSERT INTO ready(queue, rank, id, deliveries) SELECT ?, ?, id, 0 FROM payload WHERE id BETWEEN ? AND ?',
-        queue,
-        rank,
-        first,
-        last,
-      )
+    const store = this.#store
+    const ids = 'FROM payload WHERE id BETWEEN ? AND ?'
+    if (due > 0) {
+      const rows = `SELECT ?, id, ?, ?, 0 ${ids}`
+      store.run(`INSERT INTO delayed(due, id, queue, rank, deliveries) ${rows}`, due, queue, rank, first, last)
+    } else if (first === last) {
+      store.run('INSERT INTO ready(queue, rank, id, deliveries) VALUES (?, ?, ?, 0)', queue, rank, first)
     } else {
-      this.#store.run(
-        `INSERT INTO delayed(due, id, queue, rank, deliveries)
-         SELECT ?, id, ?, ?, 0 FROM payload WHERE id BETWEEN ? AND ?`,
-        due,
-        queue,
-        rank,
-        first,
-        last,
-      )
+      store.run(`INSERT INTO ready(queue, rank, id, deliveries) SELECT ?, ?, id, 0 ${ids}`, queue, rank, first, last)
     }
   }
 
@@ -148,6 +137,12 @@ export class Outbox implements Participant {
     this.#enlisted = false
     return waiting
   }
+}
+
+function addToRuns(runs: Run[], queue: number, { rank, due }: EncodedMessage, id: number): void {
+  const run = runs[runs.length - 1]
+  if (run !== undefined && run.queue === queue && run.rank === rank && run.due === due) run.last = id
+  else runs.push({ queue, rank, due, first: id, last: id })
 }
 
 function encode(message: OutgoingMessage, now: number): EncodedMessage {

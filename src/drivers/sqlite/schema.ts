@@ -69,19 +69,31 @@ const synchronous: Record<Durability, string> = { full: 'FULL', group: 'NORMAL',
 /** Pages of 8 KiB hold about ten messages; the log is folded back every 32 MiB, so that one long run is not many. */
 export function configure(db: Database, durability: Durability): void {
   db.exec('PRAGMA busy_timeout = 0')
-  db.exec('PRAGMA page_size = 8192')
+  db.exec('PRAGMA page_size = 4096')
   db.exec('PRAGMA auto_vacuum = INCREMENTAL')
   db.exec('PRAGMA journal_mode = WAL')
   db.exec(`PRAGMA synchronous = ${synchronous[durability]}`)
-  db.exec('PRAGMA wal_autocheckpoint = 4096')
+  db.exec('PRAGMA wal_autocheckpoint = 8192')
   db.exec('PRAGMA cache_size = -65536')
   db.exec('PRAGMA temp_store = MEMORY')
 }
 
 /** Creates what is missing. To be called within a write transaction, so that two processes do not both create. */
 export function migrate(db: Database, path: string): void {
+  if (isOurs(db, path)) return
+  db.exec(tables)
+  db.exec(`PRAGMA user_version = ${schemaVersion}`)
+}
+
+/**
+ * Whether the tables are there; false for a new file. Only reads, and is to be asked before `configure`, which would
+ * change a stranger's file.
+ *
+ * @throws CeleriacError `STORAGE_CORRUPT` for the file of another application or version
+ */
+export function isOurs(db: Database, path: string): boolean {
   const version = Number(db.prepare('PRAGMA user_version').all([])[0]?.user_version ?? 0)
-  if (version === schemaVersion) return
+  if (version === schemaVersion) return true
   const foreign = db.prepare("SELECT count(*) AS n FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").all([])[0]
   if (version !== 0 || Number(foreign?.n) > 0) {
     throw new CeleriacError(
@@ -91,6 +103,5 @@ export function migrate(db: Database, path: string): void {
         : `${path} was made by another version of celeriac (layout ${version}, this one reads ${schemaVersion})`,
     )
   }
-  db.exec(tables)
-  db.exec(`PRAGMA user_version = ${schemaVersion}`)
+  return false
 }

@@ -10,7 +10,7 @@ import { type Clock, systemClock } from '../../clock.ts'
 import { CeleriacError } from '../../errors.ts'
 import { Bell } from './bell.ts'
 import { type Database, isBusy, openDatabase, type Row, type SqlValue, type Statement, translate } from './binding.ts'
-import { configure, type Durability, migrate } from './schema.ts'
+import { configure, type Durability, isOurs, migrate } from './schema.ts'
 
 /** The order within a transaction: what was settled, then what that sent and saved, then what may be claimed. */
 export const phases = { settle: 0, publish: 1, save: 2, other: 3, claim: 4 } as const
@@ -34,7 +34,9 @@ export interface SqliteStoreOptions {
   readonly clock?: Clock
 }
 
-const spinTries = 4
+/** Another's transaction is mostly over within a millisecond: so long we may block, in short random pieces. */
+const spinTries = 8
+const longestSpinMs = 0.3
 
 export class SqliteStore {
   readonly path: string
@@ -55,6 +57,9 @@ export class SqliteStore {
   #waitingSince: number | undefined
   readonly #idle: (() => void)[] = []
   #ringAfterCommit = false
+  /** Of the messages that this transaction publishes. */
+  #firstPublishedId = Number.POSITIVE_INFINITY
+  #unclaimed = 0
 
   constructor(options: SqliteStoreOptions) {
     this.path = resolvePath(options.path)
@@ -81,6 +86,7 @@ export class SqliteStore {
     if (this.#users > 0) return
     await this.settled()
     this.#bell?.close()
+    this.#foldLog()
     this.#db?.close()
     this.#statements.clear()
     this.#bell = undefined
@@ -159,6 +165,16 @@ export class SqliteStore {
     this.#ringAfterCommit = true
   }
 
+  /** Tells the ids of messages put into the transaction. Others hear of it, unless all are claimed in it too. */
+  published(firstId: number, count: number): void {
+    this.#firstPublishedId = firstId
+    this.#unclaimed = count
+  }
+
+  claimed(id: number): void {
+    if (id >= this.#firstPublishedId) this.#unclaimed -= 1
+  }
+
   /** Hears, maybe needlessly, that somebody committed something worth a look. Returns how to stop. */
   onRing(listener: () => void): () => void {
     this.#listeners.add(listener)
@@ -187,6 +203,7 @@ export class SqliteStore {
     const db = openDatabase(this.path)
     for (;;) {
       try {
+        isOurs(db, this.path) // Throws if not, before anything is changed.
         configure(db, this.durability)
         db.exec('BEGIN IMMEDIATE')
         try {
@@ -207,6 +224,18 @@ export class SqliteStore {
     }
     this.#db = db
     this.#bell = new Bell(this.path, this.clock, () => this.#heard())
+  }
+
+  /**
+   * The last to close leaves one whole file. SQLite would see to it, but libsql truly closes only when the connection's
+   * statements are collected as garbage, which at the end of a process is never.
+   */
+  #foldLog(): void {
+    try {
+      this.#db?.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    } catch {
+      // Others are at work on it, or the disk is full: the log stays, and nothing is lost.
+    }
   }
 
   #prepare(sql: string): Statement {
@@ -273,7 +302,7 @@ export class SqliteStore {
       this.#waitingSince = undefined
       this.#end(this.#takeAll(), translate(error, this.path))
     } else if (tries < spinTries) {
-      Atomics.wait(neverNotified, 0, 0, Math.random() * 0.2)
+      Atomics.wait(neverNotified, 0, 0, Math.random() * longestSpinMs)
       this.#flush(tries + 1)
     } else {
       setTimeout(() => this.#flush(0), randomMs(1, 3))
@@ -289,8 +318,10 @@ export class SqliteStore {
   }
 
   #end(participants: readonly Participant[], error: unknown): void {
-    const ring = this.#ringAfterCommit && error === undefined
+    const ring = (this.#ringAfterCommit || this.#unclaimed > 0) && error === undefined
     this.#ringAfterCommit = false
+    this.#firstPublishedId = Number.POSITIVE_INFINITY
+    this.#unclaimed = 0
     this.#flushing = false
     for (const participant of participants) {
       if (error === undefined) participant.committed()

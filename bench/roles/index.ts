@@ -1,0 +1,31 @@
+import { claim } from './claim.ts'
+import { drain } from './drain.ts'
+import { enqueue, fill, fillChains, messageBytes } from './enqueue.ts'
+import { chainsOneByOne, receive, sendAndReceive, sendDelayed, sendPaced } from './latency.ts'
+import { memory } from './memory.ts'
+import { rawDrain, rawFill } from './raw.ts'
+import type { Role } from './role.ts'
+
+export type { Role } from './role.ts'
+
+/** Everything a measured process can be told to do. */
+export const roles = {
+  chainsOneByOne,
+  claim,
+  drain,
+  enqueue,
+  fill,
+  fillChains,
+  memory,
+  messageBytes,
+  rawDrain,
+  rawFill,
+  receive,
+  sendAndReceive,
+  sendDelayed,
+  sendPaced,
+}
+
+export type RoleName = keyof typeof roles
+export type ParamsOf<N extends RoleName> = (typeof roles)[N] extends Role<infer P, unknown> ? P : never
+export type ResultOf<N extends RoleName> = (typeof roles)[N] extends Role<never, infer R> ? R : never

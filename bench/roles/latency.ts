@@ -1,0 +1,116 @@
+/** Send → start: how late a task begins, after it was sent or after it was due. */
+import { payload, payloads } from '../harness/payload.ts'
+import { max, quantile } from '../harness/stats.ts'
+import { type Exactness, Tally } from '../harness/tally.ts'
+import { nowMs, pause, until } from '../harness/time.ts'
+import type { Session } from '../sides/side.ts'
+import { type Environment, openSession } from './role.ts'
+
+export interface LatencyResult {
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly maxMs: number
+  readonly exactness: Exactness
+}
+
+export interface Pace {
+  readonly count: number
+  readonly everyMs: number
+  /** Tasks sent first, one after the other as fast as they go, so that the code is warm; their times do not count. */
+  readonly warmUp: number
+}
+
+/** Producer and worker in one process. */
+export async function sendAndReceive(environment: Environment, pace: Pace): Promise<LatencyResult> {
+  const session = await openSession(environment)
+  const { lateness, worker } = await receiver(session, pace, nowMs)
+  await sendAtPace(pace, (i) => session.send(payload(i, nowMs())))
+  const result = await lateness()
+  await worker.stop()
+  await session.close()
+  return result
+}
+
+/** A chain's way in one process: from its send until the last of its three steps starts. */
+export async function chainsOneByOne(environment: Environment, pace: Pace): Promise<LatencyResult> {
+  const session = await openSession(environment)
+  const { lateness, worker } = await receiver(session, pace, nowMs)
+  await sendAtPace(pace, (i) => session.sendChain(payload(i, nowMs())))
+  const result = await lateness()
+  await worker.stop()
+  await session.close()
+  return result
+}
+
+/** The producer of two processes. */
+export async function sendPaced(environment: Environment, pace: Pace): Promise<null> {
+  const session = await openSession(environment)
+  await environment.parent.ready()
+  await sendAtPace(pace, (i) => session.send(payload(i, nowMs())))
+  await session.close()
+  return null
+}
+
+/** The worker of two processes. `since` says which clock the payloads' `at` is of: sent (monotonic) or due (epoch). */
+export async function receive(
+  environment: Environment,
+  { since, ...pace }: Pace & { since: 'sent' | 'due' },
+): Promise<LatencyResult> {
+  const session = await openSession(environment)
+  const { lateness, worker } = await receiver(session, pace, since === 'sent' ? nowMs : Date.now)
+  await environment.parent.ready()
+  const result = await lateness()
+  await worker.stop()
+  await session.close()
+  return result
+}
+
+/** Sends everything ahead of one moment at which all of it is due. Answers how long before that it was done. */
+export async function sendDelayed(
+  environment: Environment,
+  { count, dueInMs }: { count: number; dueInMs: number },
+): Promise<{ readonly aheadMs: number }> {
+  const session = await openSession(environment)
+  await environment.parent.ready()
+  const dueAtMs = Date.now() + dueInMs
+  await session.sendDelayed(payloads(count, dueAtMs), dueAtMs)
+  const aheadMs = dueAtMs - Date.now()
+  await session.close()
+  return { aheadMs }
+}
+
+const concurrency = 50
+
+async function receiver(session: Session, { count, warmUp }: Pace, clock: () => number) {
+  const tally = new Tally(warmUp + count)
+  const lateMs = new Float64Array(warmUp + count)
+  const worker = await session.work({ concurrency }, ({ i, at }) => {
+    lateMs[i] = clock() - at
+    tally.add(i)
+  })
+  const lateness = async (): Promise<LatencyResult> => {
+    await until(() => tally.distinct === warmUp + count, 5, 60_000).catch(() => {}) // what is missing shows below
+    await pause(50) // so that a double would still be seen
+    const counted = [...lateMs.subarray(warmUp)]
+    return {
+      p50Ms: quantile(counted, 0.5),
+      p99Ms: quantile(counted, 0.99),
+      maxMs: max(counted),
+      exactness: tally.exactness(),
+    }
+  }
+  return { lateness, worker }
+}
+
+/** Sends at fixed moments, whether or not the last send is through: a slow answer must not thin out the load. */
+async function sendAtPace({ count, everyMs, warmUp }: Pace, send: (i: number) => Promise<unknown>): Promise<void> {
+  for (let i = 0; i < warmUp; i++) await send(i)
+  await pause(300)
+  const sends: Promise<unknown>[] = []
+  const start = nowMs()
+  for (let i = 0; i < count; ) {
+    if (nowMs() >= start + i * everyMs) sends.push(send(warmUp + i++))
+    else await pause(start + i * everyMs - nowMs())
+  }
+  await Promise.all(sends)
+}

@@ -1,0 +1,51 @@
+/** What tasks with a countdown of an hour cost an idle worker: its growth, less that of one with nothing waiting. */
+import { startChild } from '../harness/processes.ts'
+import { pause } from '../harness/time.ts'
+import type { MemoryResult } from '../roles/memory.ts'
+import type { SideName, Store } from '../sides/side.ts'
+import { type Bench, type Figure, record, size, takeTurns, withStore } from './bench.ts'
+
+const scenario = 'memory'
+const hourMs = 3_600_000
+/** The worker's time to take in what it would take in. */
+const settleMs = 4_000
+
+export async function memory(bench: Bench): Promise<void> {
+  const count = size(bench, 100_000, 10_000)
+  const turns = bench.peers.map((side) => ({
+    name: `${scenario}: ${side}`,
+    run: async () => {
+      let idle: MemoryResult | undefined
+      await withStore(bench, async (store) => {
+        idle = await idleWorker(side, store, () => pause(settleMs))
+      })
+      await withStore(bench, async (store) => {
+        const loaded = await idleWorker(side, store, async () => {
+          const producer = startChild({ role: 'sendDelayed', side, store, params: { count, dueInMs: hourMs } })
+          await producer.ready
+          producer.go()
+          await producer.result
+          await pause(settleMs)
+        })
+        record(bench, { scenario, side, count, exactness: { doubles: 0, misses: 0 } }, [
+          megabytes('RSS of the idle worker', loaded.rssBeforeMb),
+          megabytes('RSS for the delayed', loaded.rssGrowthMb - (idle?.rssGrowthMb ?? 0)),
+          megabytes('heap for the delayed', loaded.heapGrowthMb - (idle?.heapGrowthMb ?? 0)),
+        ])
+      })
+    },
+  }))
+  await takeTurns(bench, turns)
+}
+
+async function idleWorker(side: SideName, store: Store, meanwhile: () => Promise<void>): Promise<MemoryResult> {
+  const worker = startChild({ role: 'memory', side, store, params: {} }, { execArgv: ['--expose-gc'] })
+  await worker.ready
+  await meanwhile()
+  worker.go()
+  return await worker.result
+}
+
+function megabytes(metric: string, value: number): Figure {
+  return { metric, unit: 'MB', value, better: 'lower' }
+}
