@@ -226,7 +226,7 @@ export class Celeriac {
       defaultQueue,
       maxMessageBytes: this.config.maxMessageBytes,
     })
-    this.#connected = { broker, results, producer, deadLetters: new DeadLetters(broker, systemClock) }
+    this.#connected = { broker, results, producer, deadLetters: new DeadLetters(broker, results, systemClock) }
     return this.#connected
   }
 }

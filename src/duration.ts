@@ -20,7 +20,7 @@ const bytesPerUnit: Record<string, number> = { B: 1, KB: 1024, MB: 1024 ** 2, GB
  * @throws CeleriacError `CONFIG_INVALID` for anything that is not a duration of zero or more
  */
 export function toMs(duration: Duration, name: string): number {
-  if (typeof duration === 'number' && duration >= 0) return duration * 1_000
+  if (typeof duration === 'number' && duration >= 0 && Number.isFinite(duration)) return duration * 1_000
   const match = typeof duration === 'string' ? /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(duration.trim()) : null
   if (match === null) {
     throw new CeleriacError(

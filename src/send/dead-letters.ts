@@ -8,7 +8,8 @@ import type { Clock } from '../clock.ts'
 import { sleep } from '../clock.ts'
 import { CeleriacError } from '../errors.ts'
 import { decodeJson, encodeJson } from '../json.ts'
-import type { AttemptRecord, CeleriacHeader, DeadLetterHeader } from './wire.ts'
+import type { ResultRecord, ResultStore } from '../result/result-store.ts'
+import type { AttemptRecord, CeleriacHeader, DeadLetterHeader, Embed } from './wire.ts'
 
 export const deadSuffix = '.dead'
 
@@ -65,10 +66,12 @@ export function addAttempt(attempts: readonly AttemptRecord[] | undefined, attem
 
 export class DeadLetters {
   readonly #broker: Broker
+  readonly #results: ResultStore | undefined
   readonly #clock: Clock
 
-  constructor(broker: Broker, clock: Clock) {
+  constructor(broker: Broker, results: ResultStore | undefined, clock: Clock) {
     this.#broker = broker
+    this.#results = results
     this.#clock = clock
   }
 
@@ -97,9 +100,13 @@ export class DeadLetters {
 
   /** Sends the chosen ones back to their queues, the rest of their pipelines with them. Tells how many. */
   async redrive(options: RedriveOptions): Promise<number> {
-    const pauseMs = options.perSecond === undefined ? 0 : 1_000 / options.perSecond
+    const { perSecond } = options
+    if (perSecond !== undefined && !(perSecond > 0)) {
+      throw new CeleriacError('CONFIG_INVALID', `\`perSecond\` must be more than 0, got ${perSecond}`)
+    }
+    const pauseMs = perSecond === undefined ? 0 : 1_000 / perSecond
     const redrive = (letter: DeadLetter, delivery: Delivery): Promise<void> =>
-      delivery.ack({ publish: [this.#revived(letter, options.edit?.(letter))] })
+      this.#redriveOne(letter, delivery, this.#revived(letter, options.edit?.(letter)))
     if (pauseMs === 0) return this.#take(options, redrive)
     // With a rate they go one after the other, so each waits for those before it.
     let turn = Promise.resolve()
@@ -112,6 +119,16 @@ export class DeadLetters {
   /** Removes the chosen ones for good. Tells how many. */
   async drop(choice: DeadLetterChoice): Promise<number> {
     return this.#take(choice, (_letter, delivery) => delivery.reject())
+  }
+
+  /** The states of the task and of the steps behind it go back to PENDING, so that who asks is not told the old end. */
+  async #redriveOne(letter: DeadLetter, delivery: Delivery, revived: OutgoingMessage): Promise<void> {
+    const results = this.#results
+    const save = results === undefined ? [] : await pendingAgain(letter, results)
+    if (results === undefined || save.length === 0) return delivery.ack({ publish: [revived] })
+    if (results.sharesStorageWith(this.#broker)) return delivery.ack({ publish: [revived], save })
+    await results.save(save)
+    await delivery.ack({ publish: [revived] })
   }
 
   #revived(letter: DeadLetter, edit: ReturnType<NonNullable<RedriveOptions['edit']>> = {}): OutgoingMessage {
@@ -201,6 +218,25 @@ function letterOf(
     kwargs,
     message: { headers: message.headers, properties: message.properties, body: message.body },
   }
+}
+
+async function pendingAgain(letter: DeadLetter, results: ResultStore): Promise<ResultRecord[]> {
+  const [, , embed] = decodeBody(letter.message) ?? []
+  const { chain } = (embed ?? {}) as Partial<Embed>
+  const ids = [letter.id, ...(chain ?? []).flatMap(({ options }) => options.task_id ?? [])]
+  const records = await results.load(ids)
+  return records
+    .filter((record) => record !== undefined)
+    .map((record) => ({
+      ...record,
+      status: 'PENDING',
+      result: null,
+      traceback: null,
+      dateDone: null,
+      doneAt: null,
+      startedAt: null,
+      worker: null,
+    }))
 }
 
 /** [args, kwargs, embed], or undefined for a body that is something else. */

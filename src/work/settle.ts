@@ -7,14 +7,14 @@
 import type { Broker, Delivery, Effects, OutgoingMessage } from '../broker/broker.ts'
 import type { Clock } from '../clock.ts'
 import { toJsonValue } from '../json.ts'
-import type { ResultRecord, ResultStore } from '../result/result-store.ts'
+import type { ResultRecord, ResultStore, StoredError } from '../result/result-store.ts'
 import type { TaskState } from '../result/states.ts'
 import { nameAndMessage, storeError, tracebackOf } from '../result/stored-error.ts'
 import { afterFailure, afterSuccess, remainingSteps } from '../send/continuation.ts'
 import { addAttempt, deadLetterOf } from '../send/dead-letters.ts'
 import { emptyEmbed, isoDate, type TaskMessage } from '../send/message.ts'
 import type { Producer } from '../send/producer.ts'
-import type { CeleriacHeader, WireSignature } from '../send/wire.ts'
+import type { CeleriacHeader } from '../send/wire.ts'
 import { type Attempt, fenceOf } from './attempt.ts'
 import type { Outcome } from './outcome.ts'
 
@@ -131,20 +131,8 @@ function failure({ delivery, message, attempt }: Settled, error: unknown, reason
   if (!keeps) return { publish, save: errbacks.save }
   const stored = storeError(error)
   const traceback = tracebackOf(error)
-  const steps = remainingSteps(message)
-  const ids = steps.flatMap(({ options }) => options.task_id ?? [])
   const own = attempt ?? unstarted(message, delivery)
-  const children = [...own.children, ...ids.slice(0, 1)]
-  return {
-    publish,
-    save: [
-      recordOf(own, 'FAILURE', stored, traceback, children, parts),
-      ...steps.flatMap((step, index) =>
-        skippedStep(step, ids[index - 1] ?? message.id, ids[index + 1], own, stored, parts),
-      ),
-      ...errbacks.save,
-    ],
-  }
+  return { publish, save: [...endOfChain(own, 'FAILURE', stored, traceback, parts), ...errbacks.save] }
 }
 
 /** Those that cannot be sent must not keep the failure from being stored; the dead letter names the problem. */
@@ -160,12 +148,11 @@ function errorCallbacks(
   }
 }
 
+/** Nothing to redrive: its time is over. */
 function expired({ delivery, message }: Settled, parts: SettleParts): Effects | undefined {
   if (message === undefined || parts.results === undefined || message.ignoreResult === true) return undefined
   const error = { exc_type: 'TaskRevokedError', exc_message: ['expired'], exc_module: 'celery.exceptions' }
-  const steps = remainingSteps(message)
-  const next = steps.slice(0, 1).flatMap(({ options }) => options.task_id ?? [])
-  return { save: [recordOf(unstarted(message, delivery), 'REVOKED', error, null, next, parts)] }
+  return { save: endOfChain(unstarted(message, delivery), 'REVOKED', error, null, parts) }
 }
 
 /** What our header says after this attempt. */
@@ -222,36 +209,26 @@ function recordOf(
   }
 }
 
-/** A step that was never sent ends as the step that failed before it. A redrive of that one begins it anew. */
-function skippedStep(
-  { task, options }: WireSignature,
-  parentId: string,
-  nextId: string | undefined,
-  { message }: Recorded,
-  result: unknown,
-  { clock }: SettleParts,
+/**
+ * The record of a task that ends its chain, and those of the steps that will not be sent now: they end as it does, so
+ * that nobody waits for them. A redrive begins them anew.
+ */
+function endOfChain(
+  own: Recorded & { readonly children: readonly string[] },
+  status: 'FAILURE' | 'REVOKED',
+  error: StoredError,
+  traceback: string | null,
+  parts: SettleParts,
 ): ResultRecord[] {
-  if (options.task_id === undefined) return []
-  const nowMs = clock.now()
-  return [
-    {
-      taskId: options.task_id,
-      status: 'FAILURE',
-      result,
-      traceback: null,
-      children: nextId === undefined ? [] : [nextId],
-      dateDone: isoDate(nowMs),
-      parentId,
-      rootId: message.rootId,
-      groupId: options.group_id ?? null,
-      name: task,
-      queue: options.queue ?? null,
-      worker: null,
-      retries: 0,
-      sentAt: null,
-      startedAt: null,
-      doneAt: nowMs,
-      fence: 0,
-    },
-  ]
+  const { message } = own
+  const steps = remainingSteps(message).filter(({ options }) => options.task_id !== undefined)
+  const ids = steps.map(({ options }) => options.task_id as string)
+  const record = recordOf(own, status, error, traceback, [...own.children, ...ids.slice(0, 1)], parts)
+  const skipped = steps.map(({ task, options }, index): ResultRecord => {
+    const position = { parentId: ids[index - 1] ?? message.id, groupId: options.group_id ?? null, name: task }
+    const unsent = { queue: options.queue ?? null, worker: null, retries: 0, sentAt: null, startedAt: null, fence: 0 }
+    const children = ids.slice(index + 1, index + 2)
+    return { ...record, ...position, ...unsent, taskId: ids[index] as string, traceback: null, children }
+  })
+  return [record, ...skipped]
 }

@@ -53,6 +53,8 @@ const unhealthyAfterMs = 3 * fetchWaitMs
 const stallMs = 500
 /** After the signals were aborted, tasks have so long to give up. */
 const interruptGraceMs = 5_000
+/** And a store that does not take outcomes has so long to come back before the worker ends without it. */
+const settleGraceMs = 10_000
 const trialPauseMs = 1_000
 const retryPauseMs = { first: 50, longest: 5_000 }
 
@@ -81,6 +83,7 @@ export class Worker {
   #processed = 0
   /** Outcomes and states on their way to the store, and who waits until there are none. */
   #unsettled = 0
+  #isOver = false
   #onSettled: () => void = () => undefined
 
   constructor(settings: WorkerSettings, parts: WorkerParts) {
@@ -231,20 +234,24 @@ export class Worker {
     if (this.#unsettled === 0) this.#onSettled()
   }
 
-  /** Tries until the outcome is held, or the lease is lost: a full disk must not cost finished work. */
+  /**
+   * Tries until the outcome is held, the lease is lost, or the worker ends: a full disk must not cost finished work.
+   * What no repetition can mend becomes a failure, and is settled as that.
+   */
   async #settleAgain(settled: Settled, outcome: Outcome, firstError: unknown): Promise<void> {
     const { clock, logger } = this.#parts
     const fields = { worker: this.name, task: settled.message?.task, taskId: settled.message?.id }
-    let error = firstError
+    let [error, settling] = [firstError, outcome]
     for (let failures = 1; error !== undefined; failures++) {
       if (error instanceof LeaseLostError) {
         logger.warn(fields, 'the lease was lost before the outcome was stored; the task will run again')
         break
       }
-      if (error instanceof CeleriacError && error.code === 'CLOSED') break
+      if (this.#isOver || (error instanceof CeleriacError && error.code === 'CLOSED')) break
       logger.error({ ...fields, error }, 'the outcome could not be stored yet; trying again')
+      if (!(error instanceof CeleriacError)) settling = { kind: 'failure', error, reason: 'failed' }
       await sleep(clock, pauseMs(failures))
-      error = await settle(settled, outcome, this.#parts).then(
+      error = await settle(settled, settling, this.#parts).then(
         () => undefined,
         (next: unknown) => next,
       )
@@ -290,8 +297,11 @@ export class Worker {
       this.interrupt()
       await this.#runsEnd(interruptGraceMs)
     }
-    await this.#allSettled()
-    await this.#consumer?.close()
+    await this.#allSettled(settleGraceMs)
+    this.#isOver = true
+    await this.#consumer?.close().catch((error) => {
+      this.#parts.logger.error({ worker: this.name, error }, 'what is not settled comes back when the lease lapses')
+    })
     // Last, because it is what keeps the process alive until here.
     clearInterval(this.#stallCheck)
   }
@@ -314,10 +324,15 @@ export class Worker {
     return true
   }
 
-  #allSettled(): Promise<void> {
-    if (this.#unsettled === 0) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#onSettled = resolve
+  /** Until every outcome is stored, or the time is over. */
+  async #allSettled(timeoutMs: number): Promise<void> {
+    if (this.#unsettled === 0) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs)
+      this.#onSettled = () => {
+        clearTimeout(timer)
+        resolve()
+      }
     })
   }
 

@@ -28,6 +28,18 @@ function warehouse(app: Celeriac) {
 }
 
 describe.each(brokers)('a chain, on $broker', ({ url }) => {
+  it('that expires before its first step ends in all its steps, so that nobody waits for the last', async () => {
+    const app = newApp({ broker: url() })
+    const { pick, pack, ran } = warehouse(app)
+    const result = await chain(pick.s(7).set({ expires: new Date(Date.now() - 1) }), pack.s()).delay()
+
+    await app.worker()
+
+    expect((await rejection(result.get())).message).toBe(`task ${result.id} was not run: expired`)
+    expect(line(await result.tree()).map(({ state }) => state)).toEqual(['REVOKED', 'REVOKED'])
+    expect(ran).toEqual([])
+  })
+
   it('hands the value of each step to the next, and gives the value of the last', async () => {
     const app = newApp({ broker: url() })
     const { pick, pack, deliver, ran } = warehouse(app)

@@ -243,12 +243,32 @@ describe.each(brokers)('a step of a chain that is redriven, on $broker', ({ url 
 
     mend()
     expect(await app.deadLetters.redrive({ queue: 'picking' })).toBe(1)
-    await until(async () => (await result.state()) === 'SUCCESS')
 
     expect(await result.get()).toBe('order 41')
     expect(states(await result.tree())).toEqual(['SUCCESS', 'SUCCESS', 'SUCCESS', 'SUCCESS'])
     expect(await app.deadLetters.list()).toEqual([])
   })
+
+  it('is PENDING again at once, and so are the steps behind it: nobody is told the old end', async () => {
+    const app = newApp({ broker: url() })
+    const { task: pick } = brokenTask(app)
+    const pack = app.task('pack', { queue: 'packing' }, (n: number) => n + 1)
+    const worker = await app.worker()
+    const result = await chain(pick.s(1), pack.s()).delay()
+    await fail([result])
+    await worker.stop()
+
+    await app.deadLetters.redrive({ queue: 'picking' })
+
+    expect(states(await result.tree())).toEqual(['PENDING', 'PENDING'])
+    expect(await result.info()).toMatchObject({ result: null, traceback: null, doneAt: null })
+  })
+})
+
+it('a redrive at a rate of nothing is refused', async () => {
+  const app = await newApp().open()
+
+  await expect(app.deadLetters.redrive({ perSecond: 0 })).rejects.toThrow('`perSecond` must be more than 0, got 0')
 })
 
 interface Node {

@@ -1,4 +1,4 @@
-import { type Celeriac, Ignore, type SoftTimeLimitExceeded } from 'celeriac'
+import { type Celeriac, CeleriacError, Ignore, type SoftTimeLimitExceeded } from 'celeriac'
 import { describe, expect, it, vi } from 'vitest'
 import {
   brokers,
@@ -234,17 +234,27 @@ describe('a worker whose broker fails', () => {
       runs += 1
       return runs
     })
-    failAcks(app, 3)
+    failAcks(app, 3, new CeleriacError('STORAGE_FULL', 'no room'))
     await app.worker()
 
     expect(await (await count.delay()).get()).toBe(1)
     expect(lines.filter((line) => line.startsWith('error: the outcome could not be stored yet'))).toHaveLength(3)
     expect(await depthOf(app)).toEqual([0, 0, 0])
   })
+
+  it('does not repeat what no repetition mends: such an outcome becomes a failure', async () => {
+    const app = await newApp({ logger: recordingLogger().logger }).open()
+    const count = app.task('count', () => 1)
+    failAcks(app, 1, new TypeError('a mistake in a driver'))
+    await app.worker()
+
+    expect(await rejection((await count.delay()).get())).toMatchObject({ type: 'TypeError' })
+    expect(await app.deadLetters.list()).toMatchObject([{ task: 'count', reason: 'failed' }])
+  })
 })
 
 /** The next acknowledgements fail, as on a full disk. */
-function failAcks(app: Celeriac, times: number): void {
+function failAcks(app: Celeriac, times: number, error: Error): void {
   let left = times
   const { broker } = app
   const consume = broker.consume.bind(broker)
@@ -257,7 +267,7 @@ function failAcks(app: Celeriac, times: number): void {
         const ack = delivery.ack.bind(delivery)
         delivery.ack = (effects) => {
           left -= 1
-          return left < 0 ? ack(effects) : Promise.reject(new Error('no room'))
+          return left < 0 ? ack(effects) : Promise.reject(error)
         }
       }
       return deliveries
@@ -298,7 +308,7 @@ describe('a task with `acksLate: false` whose acknowledgement fails', () => {
     const early = app.task('early', { acksLate: false }, () => {
       runs += 1
     })
-    failAcks(app, 1)
+    failAcks(app, 1, new CeleriacError('STORAGE_FULL', 'no room'))
     await app.worker({ concurrency: 1 })
 
     await early.delay()

@@ -1,0 +1,36 @@
+import { expect, it } from 'vitest'
+import * as api from '../../src/index.ts'
+import * as testing from '../../src/testing/index.ts'
+
+it('the package exports these values and no others', () => {
+  expect(Object.keys(api).sort()).toEqual([
+    'AsyncResult',
+    'Celeriac',
+    'CeleriacError',
+    'Chain',
+    'Ignore',
+    'LeaseLostError',
+    'MaxRetriesExceededError',
+    'Reject',
+    'Retry',
+    'Signature',
+    'SoftTimeLimitExceeded',
+    'TaskFailedError',
+    'TaskRevokedError',
+    'TimeLimitExceeded',
+    'chain',
+    'errorCodes',
+    'isReady',
+    'systemClock',
+  ])
+})
+
+it('celeriac/testing exports the suites and the manual clock', () => {
+  expect(Object.keys(testing).sort()).toEqual([
+    'ManualClock',
+    'brokerContract',
+    'busContract',
+    'lockContract',
+    'resultContract',
+  ])
+})
