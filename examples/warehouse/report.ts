@@ -44,9 +44,13 @@ function stageTable({ stages, bottleneck }: Summary): string[] {
     ...both(stage.runMs),
     `${Math.round(stage.busy * 100)}%`,
   ])
+  // 79 columns in all.
+  const widths = [11, 6, 7, 8, 6, 9, 9, 9, 8, 6]
   const line = (cells: readonly (string | number)[]): string =>
-    cells.map((cell, index) => (index === 0 ? String(cell).padEnd(11) : String(cell).padStart(9))).join('')
-  return [line(header), ...rows.map((row) => `${line(row)}${row[0] === bottleneck ? '  ◀ bottleneck' : ''}`)]
+    cells
+      .map((cell, index) => (index === 0 ? String(cell).padEnd(11) : String(cell).padStart(widths[index] ?? 9)))
+      .join('')
+  return [line(header), ...rows.map(line), `bottleneck: ${bottleneck}`]
 }
 
 function both({ p50, p99 }: Percentiles): string[] {
