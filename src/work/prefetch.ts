@@ -14,6 +14,7 @@ export class Prefetch {
   readonly #concurrency: number
   readonly #fixed: number | undefined
   #averageRunMs: number | undefined
+  #isStalled = false
 
   /** `fixed` = at most so many at hand in all, running ones included. */
   constructor(concurrency: number, fixed: number | undefined) {
@@ -22,18 +23,23 @@ export class Prefetch {
   }
 
   ran(runMs: number): void {
+    this.#isStalled = false
     const average = this.#averageRunMs
     this.#averageRunMs = average === undefined ? runMs : average + newest * (runMs - average)
   }
 
-  /** Nothing was started for so long: tasks are longer than the average says. */
+  /** Nothing was started for so long: tasks are longer than the average says. Until one ends, only slots are filled. */
   stalled(forMs: number): void {
+    this.#isStalled = true
     this.#averageRunMs = Math.max(this.#averageRunMs ?? 0, forMs)
   }
 
   /** Messages to ask for, given those running and those waiting for a slot. Never negative. */
   room(running: number, waiting: number): number {
-    if (this.#fixed !== undefined) return Math.max(0, this.#fixed - running - waiting)
+    if (this.#fixed !== undefined) {
+      const atHand = this.#isStalled ? Math.min(this.#fixed, this.#concurrency) : this.#fixed
+      return Math.max(0, atHand - running - waiting)
+    }
     return Math.max(0, this.#concurrency - running + this.#ahead() - waiting)
   }
 

@@ -32,6 +32,16 @@ describe('how many messages to fetch', () => {
     expect(having([1_000]).room(9, 0)).toBe(1)
   })
 
+  it('is what a fixed number leaves; after a stall only the free slots, until a task ends', () => {
+    const prefetch = new Prefetch(2, 10)
+
+    expect(prefetch.room(2, 0)).toBe(8)
+    prefetch.stalled(500)
+    expect(prefetch.room(2, 0)).toBe(0)
+    prefetch.ran(600)
+    expect(prefetch.room(1, 0)).toBe(9)
+  })
+
   it('follows tasks that become longer, within some dozen runs', () => {
     const prefetch = having([0.1])
     for (let run = 0; run < 50; run++) prefetch.ran(200)
