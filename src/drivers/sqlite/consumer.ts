@@ -11,7 +11,7 @@ import type { LeaseKeeper } from './lease-keeper.ts'
 import type { Outbox } from './outbox.ts'
 import { encodeRecords } from './result-writer.ts'
 import type { Settlements } from './settlements.ts'
-import { phases, type SqliteStore } from './store.ts'
+import { type PublishedMessage, phases, type SqliteStore } from './store.ts'
 
 export interface ConsumerParts {
   readonly store: SqliteStore
@@ -234,7 +234,7 @@ export class SqliteConsumer implements Consumer, Loan {
 
   /**
    * Until something may be there, or the wait is over. Resolves with messages where this process itself published some:
-   * they are claimed in the transaction that publishes them.
+   * they are taken or claimed in the transaction that publishes them.
    */
   #sleep(max: number, waitMs: number, signal: AbortSignal | undefined): Promise<Delivery[]> {
     const { clock } = this.#parts.store
@@ -251,15 +251,54 @@ export class SqliteConsumer implements Consumer, Loan {
       const wake = (): void => {
         if (!isClaiming) end([])
       }
-      const stopHearing = this.#parts.store.onPublishing(() => {
-        if (isClaiming) return
+      /** From here on nothing else may end the sleep: what the transaction gives us must not get lost. */
+      const claims = (claim: Promise<Delivery[]>): void => {
         isClaiming = true
         this.#wake = undefined
-        this.#claim(max).then(end, () => end([]))
+        claim.then(end, () => end([]))
+      }
+      const stopHearing = this.#parts.store.onPublishing({
+        take: (message) => {
+          if (isClaiming || !this.#mayTake(message)) return false
+          claims(this.#take(message))
+          return true
+        },
+        claim: () => {
+          if (!isClaiming) claims(this.#claim(max))
+        },
       })
       const timer = clock.after(Math.min(waitMs, this.#sleepsUntil - clock.now()), wake)
       signal?.addEventListener('abort', wake, { once: true })
       this.#wake = wake
+    })
+  }
+
+  /** As a claim would find it: ours to take, and none before it. */
+  #mayTake({ queueName, queue }: PublishedMessage): boolean {
+    if (this.#closed || !this.#queues.has(queueName)) return false
+    const { due, held, paused } = this.#lookAround()
+    if (due || !held || paused.includes(queueName)) return false
+    return this.#parts.store.first('SELECT 1 FROM ready WHERE queue = ? LIMIT 1', queue) === undefined
+  }
+
+  /** Leases a message that was never ready for others. */
+  #take({ id, queueName, queue, rank, head, body }: PublishedMessage): Promise<Delivery[]> {
+    const { store } = this.#parts
+    store.run(
+      'INSERT INTO leased(consumer, id, queue, rank, deliveries) VALUES (?, ?, ?, ?, 1)',
+      this.#lease,
+      id,
+      queue,
+      rank,
+    )
+    const delivery = new SqliteDelivery(this, this.#lease, queueName, { id, deliveries: 0, head, body })
+    return new Promise((resolve, reject) => {
+      store.enlist({
+        phase: phases.claim,
+        apply: () => undefined,
+        committed: () => resolve([delivery]),
+        failed: reject,
+      })
     })
   }
 

@@ -97,6 +97,7 @@ export class Outbox implements Participant {
     for (let at = 0; at < values.length; at += columns) {
       store.runList(insertOne, values.slice(at, at + columns))
     }
+    if (this.#isHandedOver(runs)) return
     for (const run of runs) this.#place(run)
     store.published(id - this.#rows.length, this.#rows.length)
     if (runs.some((run) => run.due === 0)) store.wakeSleepers()
@@ -109,6 +110,15 @@ export class Outbox implements Participant {
   failed(error: unknown): void {
     this.#queueIds.clear()
     for (const { reject } of this.#reset()) reject(error)
+  }
+
+  /** A single message for which a worker of this process sleeps goes straight to it. */
+  #isHandedOver(runs: readonly Run[]): boolean {
+    const [row] = this.#rows
+    const [run] = runs
+    if (row === undefined || run === undefined || this.#rows.length > 1 || run.due > 0) return false
+    const { head, body } = row
+    return this.#store.handOver({ id: run.first, queueName: row.queue, queue: run.queue, rank: run.rank, head, body })
   }
 
   #place({ queue, rank, due, first, last }: Run): void {

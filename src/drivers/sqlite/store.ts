@@ -23,6 +23,23 @@ export interface Participant {
   failed(error: unknown): void
 }
 
+/** A consumer of this process that waits for messages. Both are called within the transaction that publishes some. */
+export interface Sleeper {
+  /** Takes the one message there is, straight from its publisher, if nothing speaks against it. */
+  take(message: PublishedMessage): boolean
+  /** Claims at the end of the transaction, and spares the next one. */
+  claim(): void
+}
+
+export interface PublishedMessage {
+  readonly id: number
+  readonly queueName: string
+  readonly queue: number
+  readonly rank: number
+  readonly head: string
+  readonly body: string | Uint8Array
+}
+
 export interface SqliteStoreOptions {
   readonly path: string
   /** @default 'group' */
@@ -46,7 +63,7 @@ export class SqliteStore {
   readonly #busyTimeoutMs: number
   readonly #statements = new Map<string, Statement>()
   readonly #listeners = new Set<() => void>()
-  readonly #sleepers = new Set<() => void>()
+  readonly #sleepers = new Set<Sleeper>()
   readonly #phases: Participant[][] = [[], [], [], [], []]
   #db: Database | undefined
   #bell: Bell | undefined
@@ -181,15 +198,21 @@ export class SqliteStore {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Hears of messages that are ready within the transaction that publishes them. Returns how to stop. */
-  onPublishing(sleeper: () => void): () => void {
+  /** Adds a sleeper of this process. Returns how to take it off. */
+  onPublishing(sleeper: Sleeper): () => void {
     this.#sleepers.add(sleeper)
     return () => this.#sleepers.delete(sleeper)
   }
 
-  /** To be called within the transaction: who sleeps in this process can claim at once, and spare the next one. */
+  /** Within the transaction: whether a sleeper has taken this message, so that it need not be placed. */
+  handOver(message: PublishedMessage): boolean {
+    for (const sleeper of this.#sleepers) if (sleeper.take(message)) return true
+    return false
+  }
+
+  /** Within the transaction: lets sleepers claim in it. */
   wakeSleepers(): void {
-    for (const wake of [...this.#sleepers]) wake()
+    for (const sleeper of [...this.#sleepers]) sleeper.claim()
   }
 
   /** Resolves once everything enlisted so far is committed or has failed. */
