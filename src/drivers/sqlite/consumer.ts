@@ -273,12 +273,19 @@ export class SqliteConsumer implements Consumer, Loan {
     })
   }
 
-  /** As a claim would find it: ours to take, and none before it. */
+  /** Whether a claim would find it, and nothing before it; by one statement, since an idle worker waits for it. */
   #mayTake({ queueName, queue }: PublishedMessage): boolean {
     if (this.#closed || !this.#queues.has(queueName)) return false
-    const { due, held, paused } = this.#lookAround()
-    if (due || !held || paused.includes(queueName)) return false
-    return this.#parts.store.first('SELECT 1 FROM ready WHERE queue = ? LIMIT 1', queue) === undefined
+    const { store } = this.#parts
+    const row = store.first(
+      `SELECT 1 FROM consumer WHERE id = ? AND NOT EXISTS (SELECT 1 FROM queue WHERE id = ? AND paused = 1)
+       AND NOT EXISTS (SELECT 1 FROM delayed WHERE due <= ?) AND NOT EXISTS (SELECT 1 FROM ready WHERE queue = ?)`,
+      this.#lease,
+      queue,
+      store.clock.now(),
+      queue,
+    )
+    return row !== undefined
   }
 
   /** Leases a message that was never ready for others. */
