@@ -109,7 +109,8 @@ describe('the summary', () => {
     expect(text).toContain('4 orders in: 2 accepted, 1 rejected, 1 sent twice')
     expect(text).toContain('      1  picking: OutOfStock')
     expect(text).toContain('5 task runs: 1 retries, 1 run again because a worker was lost')
-    expect(text).toMatch(/^delivering .* 25%.*bottleneck$/m)
+    expect(text).toMatch(/^delivering .* 25%\nbottleneck: delivering$/m)
+    expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80)
     expect(text).toContain('The books agree.')
   })
 
