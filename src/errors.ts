@@ -10,6 +10,10 @@ export const errorCodes = {
   CONFIG_INVALID: 'An option has a value that cannot work; the message names the option, what it takes and what came.',
   BROKER_UNKNOWN_SCHEME: 'The broker or result URL has a scheme no driver serves.',
   BROKER_UNAVAILABLE: 'The broker or result store cannot be reached or opened; nothing was accepted.',
+  BROKER_AUTH: 'The server refused the user, the password or the permission; it will not help to try again.',
+  BROKER_BUSY:
+    'Too much waits to be published while the broker cannot be reached or takes nothing; nothing was accepted.',
+  PUBLISH_TIMEOUT: 'The broker did not confirm in time; the message says whether it may have been accepted.',
   STORAGE_FULL: 'The disk or quota behind the broker is full; nothing was accepted.',
   STORAGE_CORRUPT: 'The file behind the broker is not a readable database.',
   STORAGE_BUSY: 'Another process kept the database locked for longer than the allowed wait; nothing was accepted.',
@@ -22,11 +26,13 @@ export const errorCodes = {
   TASK_UNKNOWN: 'No task of that name is registered here.',
   TASK_DUPLICATE: 'Two tasks were registered under one name.',
   MESSAGE_INVALID: 'A received message is not a task message that can be read.',
+  WORKER_LOST: 'Workers were lost while they had the task, as often as it may happen; it is not run again.',
   CANVAS_INVALID: 'The signatures cannot be composed in this way.',
   RESULTS_DISABLED: 'The app or the task keeps no results, so there is nothing to wait for.',
   RESULT_TIMEOUT: 'The result did not arrive in time; the task may still be running.',
   RESULT_UNKNOWN: 'Nothing is known of this id: it was never sent with results on, or has expired or been forgotten.',
   DEAD_LETTER_UNKNOWN: 'No dead letter has this id.',
+  MIGRATION_BUSY: 'Another migration to the same target is under way; nothing was moved.',
   TASK_FAILED: 'The awaited task ended in FAILURE.',
   TASK_REVOKED: 'The awaited task was revoked or had expired.',
   TASK_RETRY: 'Thrown by a task to be run again later.',
@@ -58,16 +64,19 @@ export class LeaseLostError extends CeleriacError {
   }
 }
 
-/** The awaited task ended in FAILURE. `type`, `message` and `traceback` are those of the error the task threw. */
+/** The awaited task ended in FAILURE. `type`, `module`, `message` and `traceback` are of the error the task threw. */
 export class TaskFailedError extends CeleriacError {
   readonly taskId: string
   /** Class name of the original error, e.g. `TypeError`. */
   readonly type: string
+  /** Python module of that class; `'js'` for what a worker in JavaScript threw; null where the store does not say. */
+  readonly module: string | null
   /** Stack text as the worker stored it, or null. */
   readonly traceback: string | null
 
-  constructor(taskId: string, type: string, message: string, traceback: string | null) {
+  constructor(taskId: string, type: string, message: string, traceback: string | null, module: string | null = null) {
     super('TASK_FAILED', message)
+    this.module = module
     this.taskId = taskId
     this.type = type
     this.traceback = traceback

@@ -18,7 +18,7 @@ export interface Properties {
   /** The task id. */
   readonly correlationId?: string
   readonly replyTo?: string
-  /** 0 (default) to 9; 9 is the most urgent, on every driver. */
+  /** 0 to 9; 9 is the most urgent, on every driver. One without takes the broker's `unsetPriority`. */
   readonly priority?: number
   /** Time to live in ms, where the task expires. */
   readonly expirationMs?: number
@@ -26,6 +26,7 @@ export interface Properties {
 
 /** One message as a broker moves it. A body of text stays a string, so that no driver encodes it for nothing. */
 export interface Message {
+  /** Plain JSON data. Nobody changes it once it is published: a driver may hand on the very object. */
   readonly headers: Readonly<Record<string, unknown>>
   readonly properties: Properties
   readonly body: string | Uint8Array
@@ -51,6 +52,8 @@ export interface Delivery {
   readonly message: Message
   /** 1 for the first delivery; one more for each time a consumer was lost with the message. `release` does not count. */
   readonly deliveryCount: number
+  /** How much longer the broker would have kept it back, in ms. 0 but for a consumer of `delayed` messages. */
+  readonly delayMs: number
   /** Takes the message off the queue, after the effects. @throws LeaseLostError nothing has happened, effects neither */
   ack(effects?: Effects): Promise<void>
   /** Gives it back, to its old place in the queue or after a delay. Costs no delivery. @throws LeaseLostError */
@@ -84,6 +87,8 @@ export interface ConsumeOptions {
   readonly leaseMs?: number
   /** Name shown to operators, e.g. `worker1@host`. */
   readonly name?: string
+  /** Hands out only what is being kept back, due or not: to move it elsewhere. `release()` keeps its time. @default false */
+  readonly delayed?: boolean
 }
 
 export interface Depth {
@@ -118,6 +123,8 @@ export interface BrokerCapabilities {
   readonly maxDelayMs: number
   /** Priorities it tells apart. 1 = first in, first out. */
   readonly priorityLevels: number
+  /** The priority that messages without one count as: 0 = behind all others, 9 = before them, as Celery has it on Redis. */
+  readonly unsetPriority: 0 | 9
   /** 'timed' leases lapse unless renewed; 'connection' leases end with the socket. */
   readonly lease: 'timed' | 'connection'
   /** Largest message, headers and body together, in bytes. */
@@ -126,9 +133,20 @@ export interface BrokerCapabilities {
   readonly atomicSettle: boolean
 }
 
+export interface PublishOptions {
+  /**
+   * All of the call or none of it, even if this process is killed meanwhile. Drivers that publish in one atomic step
+   * anyway need not be asked; for others it costs a round trip of its own. @default false
+   */
+  readonly atomic?: boolean
+}
+
 export interface Publisher {
-  /** Resolves once the broker holds every one of the messages. All of one call are held, or none. */
-  publish(messages: readonly OutgoingMessage[]): Promise<void>
+  /**
+   * Resolves once the broker holds every one of the messages. A rejected call holds none of them, unless the connection
+   * broke before the broker's answer: then the error says that it is not known.
+   */
+  publish(messages: readonly OutgoingMessage[], options?: PublishOptions): Promise<void>
 }
 
 export interface Broker extends Publisher {
@@ -152,7 +170,6 @@ export interface Broker extends Publisher {
 }
 
 /** The priority of a message, as a whole number from 0 to 9. */
-export function priorityOf(properties: Properties): number {
-  const { priority } = properties
-  return priority === undefined ? 0 : Math.max(0, Math.min(9, Math.trunc(priority) || 0))
+export function priorityOf({ priority }: Properties, unset: number): number {
+  return priority === undefined ? unset : Math.max(0, Math.min(9, Math.trunc(priority) || 0))
 }

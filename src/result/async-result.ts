@@ -146,7 +146,7 @@ export class AsyncResult<T = unknown> {
 /** The value of an ended task. @throws TaskFailedError, TaskRevokedError */
 function outcomeOf({ taskId, status, result, traceback }: ResultRecord): unknown {
   if (status === 'SUCCESS') return result
-  const { type, message } = describeError(result)
+  const { type, module, message } = describeError(result)
   if (status === 'REVOKED') throw new TaskRevokedError(taskId, message)
-  throw new TaskFailedError(taskId, type, message, traceback)
+  throw new TaskFailedError(taskId, type, message, traceback, module)
 }

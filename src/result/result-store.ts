@@ -38,6 +38,8 @@ export interface ResultRecord {
   readonly worker: string | null
   /** Retries so far. */
   readonly retries: number
+  /** The sender's address, where its store has one (`ResultStore.replyTo`); not stored. */
+  readonly replyTo: string | null
   /** Epoch ms; null where not known. */
   readonly sentAt: number | null
   readonly startedAt: number | null
@@ -73,6 +75,8 @@ export interface ResultSubscription {
 }
 
 export interface ResultStore {
+  /** Address that travels with a call, for stores that send results to their caller; undefined for those that keep them. */
+  readonly replyTo: string | undefined
   open(): Promise<void>
   /** Stores records; resolves once they are held. Outdated ones (see `fence`) are passed over. */
   save(records: readonly ResultRecord[]): Promise<void>
@@ -91,4 +95,9 @@ export interface ResultStore {
   /** Whether an ack of this broker can carry saves (`Effects.save`), because both are one store. */
   sharesStorageWith(broker: object): boolean
   close(): Promise<void>
+}
+
+/** The record as stores that keep it are to store it. */
+export function withoutAddress(record: ResultRecord): ResultRecord {
+  return record.replyTo === null ? record : { ...record, replyTo: null }
 }

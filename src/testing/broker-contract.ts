@@ -4,6 +4,7 @@ import { fetching } from './broker/fetching.ts'
 import type { BrokerHarness } from './broker/fixture.ts'
 import { leases } from './broker/leases.ts'
 import { messages } from './broker/messages.ts'
+import { moving } from './broker/moving.ts'
 import { order } from './broker/order.ts'
 import { pausing } from './broker/pausing.ts'
 import { queues } from './broker/queues.ts'
@@ -22,6 +23,7 @@ export function brokerContract(name: string, harness: BrokerHarness): void {
     messages: (declare) => messages(declare, harness),
     order: (declare) => order(declare, harness),
     delays: (declare) => delays(declare, harness),
+    moving: (declare) => moving(declare, harness),
     settling: (declare) => settling(declare, harness),
     leases: (declare) => leases(declare, harness),
     fetching,

@@ -15,6 +15,7 @@ export function resultRecord(known: Partial<ResultRecord> & Pick<ResultRecord, '
     queue: null,
     worker: null,
     retries: 0,
+    replyTo: null,
     sentAt: null,
     startedAt: null,
     doneAt: null,

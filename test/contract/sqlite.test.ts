@@ -45,7 +45,7 @@ brokerContract('sqlite', {
   capabilities: sqliteCapabilities,
   sharesResults: true,
   leaseMs: 400,
-  delayMs: 150,
+  delayMs: 300,
   open: async () => {
     const { store, open, time } = await openFile()
     const own = store()

@@ -17,6 +17,7 @@ import { maxMessageBytes } from './stored-message.ts'
 export const memoryCapabilities: BrokerCapabilities = {
   maxDelayMs: Number.POSITIVE_INFINITY,
   priorityLevels: 10,
+  unsetPriority: 0,
   lease: 'timed',
   maxMessageBytes,
   atomicSettle: true,
@@ -51,15 +52,16 @@ export class MemoryBroker implements Broker {
     this.store.prepare(messages, this.#clock.now())()
   }
 
-  async consume(queues: readonly string[], { leaseMs = defaultLeaseMs }: ConsumeOptions = {}): Promise<Consumer> {
+  async consume(queues: readonly string[], options: ConsumeOptions = {}): Promise<Consumer> {
     this.#assertOpen()
+    const { leaseMs = defaultLeaseMs, delayed = false } = options
     const deps = {
       store: this.store,
       clock: this.#clock,
       resultExpiresMs: this.#resultExpiresMs,
       onEnd: (ended: MemoryConsumer) => void this.#consumers.delete(ended),
     }
-    const consumer = new MemoryConsumer(deps, queues, leaseMs)
+    const consumer = new MemoryConsumer(deps, queues, leaseMs, delayed)
     this.#consumers.add(consumer)
     return consumer
   }

@@ -21,14 +21,17 @@ export interface ConsumerDeps {
 export class MemoryConsumer implements Consumer {
   readonly #deps: ConsumerDeps
   readonly #holder: Holder
+  readonly #delayed: boolean
   readonly #bell = new Bell()
   #queues: readonly MemoryQueue[] = []
   /** Counts on from queue to queue, so that each has its turn. */
   #turn = 0
   #ended = false
 
-  constructor(deps: ConsumerDeps, queues: readonly string[], leaseMs: number) {
+  /** `delayed` = of what is kept back, not of what is ready. */
+  constructor(deps: ConsumerDeps, queues: readonly string[], leaseMs: number, delayed: boolean) {
     this.#deps = deps
+    this.#delayed = delayed
     this.#holder = { leaseMs, loans: new Set(), lapsesAtMs: Number.POSITIVE_INFINITY }
     for (const queue of queues) this.#join(queue)
   }
@@ -41,7 +44,8 @@ export class MemoryConsumer implements Consumer {
       const taken = this.#take(max)
       const leftMs = endsAtMs - clock.monotonic()
       if (taken.length > 0 || leftMs <= 0) return taken.map((loan) => new MemoryDelivery(this.#deps, loan))
-      const nextAtMs = Math.min(store.nextLapseAtMs, ...this.#queues.map((queue) => queue.nextDueAtMs))
+      const dueAtMs = this.#delayed ? [] : this.#queues.map((queue) => queue.nextDueAtMs)
+      const nextAtMs = Math.min(store.nextLapseAtMs, ...dueAtMs)
       await this.#change(Math.min(leftMs, nextAtMs - clock.now()), signal)
     }
     return []
@@ -97,7 +101,8 @@ export class MemoryConsumer implements Consumer {
     const taken: Loan[] = []
     let emptyInARow = 0
     while (taken.length < max && emptyInARow < this.#queues.length) {
-      const loan = this.#queues[this.#turn++ % this.#queues.length]?.lend(this.#holder, nowMs)
+      const queue = this.#queues[this.#turn++ % this.#queues.length]
+      const loan = this.#delayed ? queue?.lendDelayed(this.#holder) : queue?.lend(this.#holder, nowMs)
       if (loan === undefined) {
         emptyInARow += 1
       } else {

@@ -15,6 +15,7 @@ export class MemoryDelivery implements Delivery {
   readonly queue: string
   readonly message: Message
   readonly deliveryCount: number
+  readonly delayMs: number
   readonly #deps: DeliveryDeps
   readonly #loan: Loan
 
@@ -22,6 +23,7 @@ export class MemoryDelivery implements Delivery {
     this.queue = loan.queue.name
     this.message = readMessage(loan.entry.message)
     this.deliveryCount = loan.entry.losses + 1
+    this.delayMs = Math.max(0, loan.keptUntilMs - deps.clock.now())
     this.#deps = deps
     this.#loan = loan
   }

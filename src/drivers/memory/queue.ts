@@ -32,6 +32,8 @@ export interface Loan {
   readonly entry: Entry
   readonly queue: MemoryQueue
   readonly holder: Holder
+  /** It was lent while it was kept back, until then; it goes back there. 0 = it was ready. */
+  readonly keptUntilMs: number
   /** The lease was extended to this time. */
   extendedToMs: number
 }
@@ -62,13 +64,12 @@ export class MemoryQueue {
   /** Lends the next message, if there is one. */
   lend(holder: Holder, nowMs: number): Loan | undefined {
     this.#promote(nowMs)
-    if (this.#paused) return undefined
-    const entry = this.#ready.pop()
-    if (entry === undefined) return undefined
-    const loan: Loan = { entry, queue: this, holder, extendedToMs: 0 }
-    this.#loans.add(loan)
-    holder.loans.add(loan)
-    return loan
+    return this.#lend(this.#ready, holder)
+  }
+
+  /** Lends what is due first of all that is kept back. */
+  lendDelayed(holder: Holder): Loan | undefined {
+    return this.#lend(this.#delayed, holder)
   }
 
   /** @throws LeaseLostError the loan has ended already */
@@ -84,7 +85,7 @@ export class MemoryQueue {
 
   giveBack(loan: Loan, delayMs: number, nowMs: number): void {
     this.drop(loan)
-    this.#put(loan.entry, delayMs, nowMs)
+    this.#put(loan.entry, delayMs > 0 ? delayMs : loan.keptUntilMs - nowMs, nowMs)
   }
 
   /** Takes a lost consumer's message back. */
@@ -152,6 +153,16 @@ export class MemoryQueue {
       ),
     ]
     return looks.slice(offset, offset + limit).map((look) => look())
+  }
+
+  #lend(entries: Heap<Entry>, holder: Holder): Loan | undefined {
+    const entry = this.#paused ? undefined : entries.pop()
+    if (entry === undefined) return undefined
+    const keptUntilMs = entries === this.#delayed ? entry.dueAtMs : 0
+    const loan: Loan = { entry, queue: this, holder, keptUntilMs, extendedToMs: 0 }
+    this.#loans.add(loan)
+    holder.loans.add(loan)
+    return loan
   }
 
   #put(entry: Entry, delayMs: number, nowMs: number): void {

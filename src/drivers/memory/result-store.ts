@@ -12,6 +12,7 @@ import { defaultResultExpiresMs, type MemoryOptions, type MemoryStore } from './
 
 /** The reference result store: results in the memory of this process. */
 export class MemoryResultStore implements ResultStore {
+  readonly replyTo = undefined
   readonly #store: MemoryStore
   readonly #clock: Clock
   readonly #expiresMs: number

@@ -1,5 +1,5 @@
 /** Records, joins and their subscribers, within one store. What is over goes as later things are stored. */
-import type { JoinPart, JoinProgress, ResultRecord } from '../../result/result-store.ts'
+import { type JoinPart, type JoinProgress, type ResultRecord, withoutAddress } from '../../result/result-store.ts'
 import type { TaskState } from '../../result/states.ts'
 import { toJson } from './stored-message.ts'
 
@@ -35,7 +35,7 @@ export class ResultTable {
     const prepared = records.map((record) => ({
       taskId: record.taskId,
       stored: {
-        json: toJson(record, `the result of task ${record.taskId}`),
+        json: toJson(withoutAddress(record), `the result of task ${record.taskId}`),
         status: record.status,
         fence: record.fence,
         expiresAtMs: nowMs + expiresMs,

@@ -3,7 +3,7 @@
  * gone with it. Nothing here waits or sets timers. Time is told to it: whoever looks passes the present time, and what
  * fell due meanwhile is done first.
  */
-import type { OutgoingMessage } from '../../broker/broker.ts'
+import { type OutgoingMessage, priorityOf } from '../../broker/broker.ts'
 import type { Clock } from '../../clock.ts'
 import { BusHub } from './bus-hub.ts'
 import { LockTable } from './lock-table.ts'
@@ -59,7 +59,7 @@ export class MemoryStore {
     const prepared = messages.map((outgoing) => ({ ...outgoing, message: storeMessage(outgoing) }))
     return () => {
       for (const { queue, message, properties, delayMs = 0 } of prepared) {
-        this.queue(queue).add(message, levelOf(properties.priority), delayMs, nowMs)
+        this.queue(queue).add(message, priorityOf(properties, 0), delayMs, nowMs)
       }
     }
   }
@@ -90,11 +90,6 @@ export class MemoryStore {
       if (holder.loans.size === 0) this.#lost.delete(holder)
     }
   }
-}
-
-/** Priorities outside of 0 to 9 count as the nearest within. */
-function levelOf(priority = 0): number {
-  return Math.min(9, Math.max(0, Math.trunc(priority)))
 }
 
 /** The number is to change with the shape of `MemoryStore`, so that two versions in one process do not share. */

@@ -21,6 +21,7 @@ import type { SqliteStore } from './store.ts'
 export const sqliteCapabilities: BrokerCapabilities = {
   maxDelayMs: Number.POSITIVE_INFINITY,
   priorityLevels: 10,
+  unsetPriority: 0,
   lease: 'timed',
   maxMessageBytes,
   atomicSettle: true,
@@ -64,8 +65,11 @@ export class SqliteBroker implements Broker {
         onClose: (closed) => this.#consumers.delete(closed),
       },
       queues,
-      options.leaseMs ?? defaultLeaseMs,
-      options.name ?? `consumer-${process.pid}`,
+      {
+        leaseMs: options.leaseMs ?? defaultLeaseMs,
+        name: options.name ?? `consumer-${process.pid}`,
+        delayed: options.delayed ?? false,
+      },
     )
     await consumer.open()
     this.#consumers.add(consumer)

@@ -4,7 +4,7 @@
  */
 import type { Consumer, Delivery, Effects, FetchOptions } from '../../broker/broker.ts'
 import { CeleriacError, LeaseLostError } from '../../errors.ts'
-import type { Row } from './binding.ts'
+import { claimDelayed, claimReady, promoteDue } from './claim.ts'
 import { type Loan, SqliteDelivery } from './delivery.ts'
 import { giveBackAll } from './give-back.ts'
 import type { LeaseKeeper } from './lease-keeper.ts'
@@ -21,6 +21,13 @@ export interface ConsumerParts {
   readonly onClose: (consumer: SqliteConsumer) => void
 }
 
+export interface ConsumerSettings {
+  readonly leaseMs: number
+  readonly name: string
+  /** Of what is kept back, not of what is ready. */
+  readonly delayed: boolean
+}
+
 const defaultWaitMs = 5_000
 /** A shorter lease could lapse before its thread has started, so the start is waited for. */
 const shortLeaseMs = 5_000
@@ -30,6 +37,7 @@ export class SqliteConsumer implements Consumer, Loan {
   readonly #queues: Set<string>
   readonly #leaseMs: number
   readonly #name: string
+  readonly #delayed: boolean
   #stopListening: () => void = () => undefined
   /** The row of `consumer` under which we claim; 0 before `open`. */
   #lease = 0
@@ -40,11 +48,12 @@ export class SqliteConsumer implements Consumer, Loan {
   #wake: (() => void) | undefined
   #sleepsUntil = Number.POSITIVE_INFINITY
 
-  constructor(parts: ConsumerParts, queues: readonly string[], leaseMs: number, name: string) {
+  constructor(parts: ConsumerParts, queues: readonly string[], settings: ConsumerSettings) {
     this.#parts = parts
     this.#queues = new Set(queues)
-    this.#leaseMs = leaseMs
-    this.#name = name
+    this.#leaseMs = settings.leaseMs
+    this.#name = settings.name
+    this.#delayed = settings.delayed
   }
 
   /** Takes the lease. */
@@ -122,9 +131,9 @@ export class SqliteConsumer implements Consumer, Loan {
     }
   }
 
-  release(lease: number, id: number, delayMs: number): Promise<void> {
-    const due = delayMs > 0 ? Math.ceil(this.#parts.store.clock.now() + delayMs) : 0
-    const to = delayMs > 0 ? 'delayed' : 'ready'
+  release(lease: number, id: number, delayMs: number, keptUntil: number): Promise<void> {
+    const due = delayMs > 0 ? Math.ceil(this.#parts.store.clock.now() + delayMs) : keptUntil
+    const to = due > 0 ? 'delayed' : 'ready'
     return this.#parts.settlements.add({ lease, id, to, due, publish: undefined, save: undefined })
   }
 
@@ -179,19 +188,18 @@ export class SqliteConsumer implements Consumer, Loan {
     if (this.#closed) return []
     const { store, outbox } = this.#parts
     const { due, held, paused } = this.#lookAround()
-    if (due) promoteDue(store)
+    if (due && !this.#delayed) promoteDue(store)
     if (!held) this.#takeLease()
     const open = [...this.#queues].filter((queue) => !paused.includes(queue))
-    const queues = open.length > 1 ? rotate(open, this.#turn++) : open
-    const deliveries: Delivery[] = []
-    // A fair share of each queue first; then whatever is left, in turn.
-    for (const share of queues.length > 1 ? [Math.ceil(max / queues.length), max] : [max]) {
-      for (const queue of queues) {
-        const limit = Math.min(share, max - deliveries.length)
-        if (limit > 0) this.#claimFrom(queue, outbox.queueId(queue), limit, deliveries)
-      }
-    }
-    return deliveries
+    const queues = (open.length > 1 ? rotate(open, this.#turn++) : open).map((name) => ({
+      name,
+      id: outbox.queueId(name),
+    }))
+    const claim = this.#delayed ? claimDelayed : claimReady
+    const now = store.clock.now()
+    return claim(store, this.#lease, queues, max).flatMap(({ queue, rows }) =>
+      rows.map((row) => new SqliteDelivery(this, this.#lease, queue, row, now)),
+    )
   }
 
   /** Everything a claim must know beforehand, by one statement: whether delays are over, our lease, what is paused. */
@@ -203,33 +211,6 @@ export class SqliteConsumer implements Consumer, Loan {
       this.#lease,
     )
     return { due: row?.due === 1, held: row?.held === 1, paused: JSON.parse(String(row?.paused)) as string[] }
-  }
-
-  #claimFrom(name: string, queue: number, limit: number, deliveries: Delivery[]): void {
-    const { store } = this.#parts
-    const rows = store.all(
-      `SELECT r.id, r.rank, r.deliveries, p.head, p.body
-       FROM ready r CROSS JOIN payload p ON p.id = r.id WHERE r.queue = ? ORDER BY r.rank, r.id LIMIT ?`,
-      queue,
-      limit,
-    )
-    if (rows.length === 0) return
-    for (const { rank, first, last } of ranksOf(rows)) {
-      store.run(
-        `INSERT INTO leased(consumer, id, queue, rank, deliveries) SELECT ?, id, queue, rank, deliveries + 1
-         FROM ready WHERE queue = ? AND rank = ? AND id BETWEEN ? AND ?`,
-        this.#lease,
-        queue,
-        rank,
-        first,
-        last,
-      )
-      store.run('DELETE FROM ready WHERE queue = ? AND rank = ? AND id BETWEEN ? AND ?', queue, rank, first, last)
-    }
-    for (const row of rows) {
-      store.claimed(Number(row.id))
-      deliveries.push(new SqliteDelivery(this, this.#lease, name, row))
-    }
   }
 
   /**
@@ -252,19 +233,20 @@ export class SqliteConsumer implements Consumer, Loan {
         if (!isClaiming) end([])
       }
       /** From here on nothing else may end the sleep: what the transaction gives us must not get lost. */
-      const claims = (claim: Promise<Delivery[]>): void => {
+      const claims = (): void => {
         isClaiming = true
         this.#wake = undefined
-        claim.then(end, () => end([]))
       }
       const stopHearing = this.#parts.store.onPublishing({
         take: (message) => {
-          if (isClaiming || !this.#mayTake(message)) return false
-          claims(this.#take(message))
+          if (isClaiming || !this.#take(message, end)) return false
+          claims()
           return true
         },
         claim: () => {
-          if (!isClaiming) claims(this.#claim(max))
+          if (isClaiming) return
+          claims()
+          this.#claim(max).then(end, () => end([]))
         },
       })
       const timer = clock.after(Math.min(waitMs, this.#sleepsUntil - clock.now()), wake)
@@ -273,40 +255,37 @@ export class SqliteConsumer implements Consumer, Loan {
     })
   }
 
-  /** Whether a claim would find it, and nothing before it; by one statement, since an idle worker waits for it. */
-  #mayTake({ queueName, queue }: PublishedMessage): boolean {
-    if (this.#closed || !this.#queues.has(queueName)) return false
+  /**
+   * Leases a message that was never ready for others, if a claim would find it and nothing before it: by one statement,
+   * since an idle worker waits for it. Whether it did; `end` is told the outcome of the transaction.
+   */
+  #take(
+    { id, queueName, queue, rank, head, body, message }: PublishedMessage,
+    end: (deliveries: Delivery[]) => void,
+  ): boolean {
+    if (this.#closed || this.#delayed || !this.#queues.has(queueName)) return false
     const { store } = this.#parts
-    const row = store.first(
-      `SELECT 1 FROM consumer WHERE id = ? AND NOT EXISTS (SELECT 1 FROM queue WHERE id = ? AND paused = 1)
+    const taken = store.run(
+      `INSERT INTO leased(consumer, id, queue, rank, deliveries) SELECT id, ?, ?, ?, 1 FROM consumer WHERE id = ?
+       AND NOT EXISTS (SELECT 1 FROM queue WHERE id = ? AND paused = 1)
        AND NOT EXISTS (SELECT 1 FROM delayed WHERE due <= ?) AND NOT EXISTS (SELECT 1 FROM ready WHERE queue = ?)`,
+      id,
+      queue,
+      rank,
       this.#lease,
       queue,
       store.clock.now(),
       queue,
     )
-    return row !== undefined
-  }
-
-  /** Leases a message that was never ready for others. */
-  #take({ id, queueName, queue, rank, head, body }: PublishedMessage): Promise<Delivery[]> {
-    const { store } = this.#parts
-    store.run(
-      'INSERT INTO leased(consumer, id, queue, rank, deliveries) VALUES (?, ?, ?, ?, 1)',
-      this.#lease,
-      id,
-      queue,
-      rank,
-    )
-    const delivery = new SqliteDelivery(this, this.#lease, queueName, { id, deliveries: 0, head, body })
-    return new Promise((resolve, reject) => {
-      store.enlist({
-        phase: phases.claim,
-        apply: () => undefined,
-        committed: () => resolve([delivery]),
-        failed: reject,
-      })
+    if (taken === 0) return false
+    const delivery = new SqliteDelivery(this, this.#lease, queueName, { id, deliveries: 0, head, body }, 0, message)
+    store.enlist({
+      phase: phases.claim,
+      apply: () => undefined,
+      committed: () => end([delivery]),
+      failed: () => end([]),
     })
+    return true
   }
 
   #onRing(): void {
@@ -317,46 +296,24 @@ export class SqliteConsumer implements Consumer, Loan {
   /** A look without the write lock, so that idle workers do not queue for it at every bell. */
   #isWorthWaking(): boolean {
     try {
-      const ready = this.#parts.store.first(
+      const found = this.#parts.store.first(
         `SELECT 1 FROM queue q WHERE q.paused = 0 AND q.name IN (SELECT value FROM json_each(?))
-         AND EXISTS (SELECT 1 FROM ready r WHERE r.queue = q.id) LIMIT 1`,
+         AND EXISTS (SELECT 1 FROM ${this.#delayed ? 'delayed' : 'ready'} r WHERE r.queue = q.id) LIMIT 1`,
         JSON.stringify([...this.#queues]),
       )
-      return ready !== undefined || this.#nextDue() < this.#sleepsUntil
+      return found !== undefined || this.#nextDue() < this.#sleepsUntil
     } catch {
       return true // The claim will meet the same trouble, and say it.
     }
   }
 
-  /** When the next delayed message of any queue is due, epoch ms. */
+  /** When the next delayed message of any queue is due, epoch ms. Who takes what is kept back does not wait for that. */
   #nextDue(): number {
+    if (this.#delayed) return Number.POSITIVE_INFINITY
     return Number(
       this.#parts.store.first('SELECT due FROM delayed ORDER BY due LIMIT 1')?.due ?? Number.POSITIVE_INFINITY,
     )
   }
-}
-
-/** Moves what is due to the ready ones. Anybody's claim does it for everybody. */
-function promoteDue(store: SqliteStore): void {
-  const now = store.clock.now()
-  store.run(
-    'INSERT INTO ready(queue, rank, id, deliveries) SELECT queue, rank, id, deliveries FROM delayed WHERE due <= ?',
-    now,
-  )
-  store.run('DELETE FROM delayed WHERE due <= ?', now)
-  store.ringAfterCommit()
-}
-
-/** The stretch of ids that rows in claim order cover in each rank. */
-function ranksOf(rows: readonly Row[]): { rank: number; first: number; last: number }[] {
-  const ranks: { rank: number; first: number; last: number }[] = []
-  for (const row of rows) {
-    const rank = Number(row.rank)
-    const current = ranks[ranks.length - 1]
-    if (current?.rank === rank) current.last = Number(row.id)
-    else ranks.push({ rank, first: Number(row.id), last: Number(row.id) })
-  }
-  return ranks
 }
 
 function rotate<T>(items: readonly T[], by: number): T[] {

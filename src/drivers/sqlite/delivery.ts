@@ -7,13 +7,15 @@ import { textMark } from './outbox.ts'
 /** What a delivery asks of its consumer. `lease` is the consumer's number at the time of the claim. */
 export interface Loan {
   settle(lease: number, id: number, effects: Effects | undefined): Promise<void>
-  release(lease: number, id: number, delayMs: number): Promise<void>
+  /** `keptUntil` = it was claimed while it was kept back, until then (epoch ms), and goes back there; 0 = it was ready. */
+  release(lease: number, id: number, delayMs: number, keptUntil: number): Promise<void>
   extend(lease: number, leaseMs: number): Promise<void>
 }
 
 export class SqliteDelivery implements Delivery {
   readonly queue: string
   readonly deliveryCount: number
+  readonly delayMs: number
   readonly #loan: Loan
   readonly #lease: number
   readonly #id: number
@@ -21,13 +23,16 @@ export class SqliteDelivery implements Delivery {
   #message: Message | undefined
   #settled = false
 
-  constructor(loan: Loan, lease: number, queue: string, row: Row) {
+  /** `now` = epoch ms; `message` spares reading the row, where it is known to say the same. */
+  constructor(loan: Loan, lease: number, queue: string, row: Row, now: number, message?: Message) {
     this.queue = queue
+    this.delayMs = row.due === undefined ? 0 : Math.max(0, Number(row.due) - now)
     this.deliveryCount = Number(row.deliveries) + 1
     this.#loan = loan
     this.#lease = lease
     this.#id = Number(row.id)
     this.#row = row
+    this.#message = message
   }
 
   get message(): Message {
@@ -42,7 +47,7 @@ export class SqliteDelivery implements Delivery {
 
   release(delayMs = 0): Promise<void> {
     if (this.#settled) return alreadySettled()
-    return this.#settle(this.#loan.release(this.#lease, this.#id, delayMs))
+    return this.#settle(this.#loan.release(this.#lease, this.#id, delayMs, Number(this.#row.due ?? 0)))
   }
 
   reject(): Promise<void> {

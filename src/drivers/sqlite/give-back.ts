@@ -11,7 +11,13 @@ export function giveBackAll(
 ): void {
   const count = deliveries === 'counted' ? 'deliveries' : 'deliveries - 1'
   store.run(
-    `INSERT INTO ready(queue, rank, id, deliveries) SELECT queue, rank, id, ${count} FROM leased WHERE consumer = ?`,
+    `INSERT INTO ready(queue, rank, id, deliveries)
+     SELECT queue, rank, id, ${count} FROM leased WHERE consumer = ? AND due IS NULL`,
+    consumer,
+  )
+  store.run(
+    `INSERT INTO delayed(due, id, queue, rank, deliveries)
+     SELECT due, id, queue, rank, ${count} FROM leased WHERE consumer = ? AND due IS NOT NULL`,
     consumer,
   )
   store.run('DELETE FROM leased WHERE consumer = ?', consumer)

@@ -1,5 +1,5 @@
 /** Writes the messages of one turn: many rows a statement, because a statement's overhead exceeds a row's. */
-import { type OutgoingMessage, priorityOf } from '../../broker/broker.ts'
+import { type Message, type OutgoingMessage, priorityOf } from '../../broker/broker.ts'
 import { CeleriacError } from '../../errors.ts'
 import type { SqlValue } from './binding.ts'
 import { type Participant, phases, type SqliteStore } from './store.ts'
@@ -23,6 +23,7 @@ export interface EncodedMessage {
   readonly due: number
   readonly head: string
   readonly body: string | Uint8Array
+  readonly message: Message
 }
 
 /** Property that says: these bytes are a text. Ours alone; it is taken off when the message is read. */
@@ -117,8 +118,17 @@ export class Outbox implements Participant {
     const [row] = this.#rows
     const [run] = runs
     if (row === undefined || run === undefined || this.#rows.length > 1 || run.due > 0) return false
-    const { head, body } = row
-    return this.#store.handOver({ id: run.first, queueName: row.queue, queue: run.queue, rank: run.rank, head, body })
+    const { head, body, message } = row
+    const { headers, properties } = message
+    return this.#store.handOver({
+      id: run.first,
+      queueName: row.queue,
+      queue: run.queue,
+      rank: run.rank,
+      head,
+      body,
+      message: typeof body === 'string' ? { headers, properties, body } : undefined,
+    })
   }
 
   #place({ queue, rank, due, first, last }: Run): void {
@@ -163,9 +173,10 @@ function encode(message: OutgoingMessage, now: number): EncodedMessage {
   refuseTooLarge(head, body)
   return {
     queue,
-    rank: 9 - priorityOf(properties),
+    rank: 9 - priorityOf(properties, 0),
     due: delayMs > 0 ? Math.ceil(now + delayMs) : 0,
     head,
+    message,
     body: isCut ? Buffer.from(body) : body,
   }
 }

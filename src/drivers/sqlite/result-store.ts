@@ -13,6 +13,7 @@ import type { SqliteStore } from './store.ts'
 type Listener = (record: ResultRecord) => void
 
 export class SqliteResultStore implements ResultStore {
+  readonly replyTo = undefined
   readonly #store: SqliteStore
   readonly #writer: ResultWriter
   readonly #listeners = new Map<string, Set<Listener>>()

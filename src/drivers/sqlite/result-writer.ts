@@ -1,5 +1,5 @@
 /** Writes the result records of one turn, passing over those that an older attempt left behind. */
-import type { ResultRecord } from '../../result/result-store.ts'
+import { type ResultRecord, withoutAddress } from '../../result/result-store.ts'
 import type { SqlValue } from './binding.ts'
 import { type Participant, phases, type SqliteStore } from './store.ts'
 
@@ -10,7 +10,7 @@ export interface EncodedRecord {
 }
 
 export function encodeRecords(records: readonly ResultRecord[]): EncodedRecord[] {
-  return records.map((record) => ({ record, json: JSON.stringify(record) }))
+  return records.map((record) => ({ record, json: JSON.stringify(withoutAddress(record)) }))
 }
 
 const rowsPerStatement = 16

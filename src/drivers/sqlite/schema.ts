@@ -7,6 +7,7 @@
  *
  * - `head` is the JSON of a message's headers and properties: one column, since each costs on its way through the binding.
  * - `rank` is 9 − priority: rows sort by urgency, then by id, which is the order of publishing.
+ * - `due` of a leased row: it was claimed while it was kept back, and goes back there; null for what was ready.
  * - A lease belongs to a consumer, not to a message: renewing it is one row however much is in flight, and whoever finds
  *   it lapsed moves all of its messages back at once.
  * - `counter` numbers the saved results: a subscriber who has seen one number finds all that came after it.
@@ -14,8 +15,8 @@
 import { CeleriacError } from '../../errors.ts'
 import type { Database } from './binding.ts'
 
-/** Raised when the tables change; a file of another version is refused. */
-const schemaVersion = 1
+/** Raised when the tables change; a file of a version without an upgrade is refused. */
+const schemaVersion = 2
 
 const tables = `
 CREATE TABLE queue(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, paused INTEGER NOT NULL DEFAULT 0);
@@ -33,7 +34,7 @@ CREATE TABLE delayed(
 
 CREATE TABLE leased(
   consumer INTEGER, id INTEGER, queue INTEGER NOT NULL, rank INTEGER NOT NULL, deliveries INTEGER NOT NULL,
-  PRIMARY KEY(consumer, id)) WITHOUT ROWID;
+  due INTEGER, PRIMARY KEY(consumer, id)) WITHOUT ROWID;
 
 CREATE TABLE consumer(
   id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, queues TEXT NOT NULL, expires INTEGER NOT NULL);
@@ -56,6 +57,9 @@ CREATE TABLE lock(name TEXT PRIMARY KEY, token INTEGER NOT NULL, expires INTEGER
 CREATE TABLE bus(id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, topic TEXT NOT NULL, reply_to TEXT,
   payload TEXT NOT NULL);
 `
+
+/** What brings a file of an older version to the next one. */
+const upgrades: Readonly<Record<number, string>> = { 1: 'ALTER TABLE leased ADD COLUMN due INTEGER' }
 
 /**
  * What a resolved promise has survived:
@@ -80,10 +84,12 @@ export function configure(db: Database, durability: Durability): void {
   db.exec('PRAGMA temp_store = MEMORY')
 }
 
-/** Creates what is missing. To be called within a write transaction, so that two processes do not both create. */
+/** Creates what is missing, and brings an older file up to date. To be called within a write transaction, so that two processes do not both create. */
 export function migrate(db: Database, path: string): void {
-  if (isOurs(db, path)) return
-  db.exec(tables)
+  let version = versionOf(db)
+  if (version === schemaVersion) return
+  if (!isOurs(db, path)) db.exec(tables)
+  else for (; version < schemaVersion; version++) db.exec(upgrades[version] as string)
   db.exec(`PRAGMA user_version = ${schemaVersion}`)
 }
 
@@ -94,8 +100,8 @@ export function migrate(db: Database, path: string): void {
  * @throws CeleriacError `STORAGE_CORRUPT` for the file of another application or version
  */
 export function isOurs(db: Database, path: string): boolean {
-  const version = Number(db.prepare('PRAGMA user_version').all([])[0]?.user_version ?? 0)
-  if (version === schemaVersion) return true
+  const version = versionOf(db)
+  if (version === schemaVersion || upgrades[version] !== undefined) return true
   const foreign = db.prepare("SELECT count(*) AS n FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").all([])[0]
   if (version !== 0 || Number(foreign?.n) > 0) {
     throw new CeleriacError(
@@ -106,4 +112,8 @@ export function isOurs(db: Database, path: string): boolean {
     )
   }
   return false
+}
+
+function versionOf(db: Database): number {
+  return Number(db.prepare('PRAGMA user_version').all([])[0]?.user_version ?? 0)
 }

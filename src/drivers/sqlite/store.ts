@@ -6,6 +6,7 @@
  * stored. While another process writes, the turn waits with short random sleeps, and later turns join it.
  */
 import { resolve as resolvePath } from 'node:path'
+import type { Message } from '../../broker/broker.ts'
 import { type Clock, systemClock } from '../../clock.ts'
 import { CeleriacError } from '../../errors.ts'
 import { Bell } from './bell.ts'
@@ -38,6 +39,8 @@ export interface PublishedMessage {
   readonly rank: number
   readonly head: string
   readonly body: string | Uint8Array
+  /** The same before it was encoded, where reading it back would give nothing else. */
+  readonly message: Message | undefined
 }
 
 export interface SqliteStoreOptions {
@@ -346,7 +349,8 @@ export class SqliteStore {
     this.#firstPublishedId = Number.POSITIVE_INFINITY
     this.#unclaimed = 0
     this.#flushing = false
-    for (const participant of participants) {
+    // Claims come last and hear of it first: a task must not wait for what its publisher does next.
+    for (const participant of participants.toReversed()) {
       if (error === undefined) participant.committed()
       else participant.failed(error)
     }

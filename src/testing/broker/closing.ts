@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import type { Broker } from '../../broker/broker.ts'
 import { type Declare, range, uniqueName } from '../contract.ts'
-import { type BrokerFixture, bodies, outgoing, publishBodies, take, takeOne } from './fixture.ts'
+import { type BrokerFixture, bodies, expectDepth, outgoing, publishBodies, take, takeOne } from './fixture.ts'
 
 /** Consumers and brokers that end in order. */
 export function closing(declare: Declare<BrokerFixture>): void {
@@ -23,7 +23,7 @@ export function closing(declare: Declare<BrokerFixture>): void {
     await Promise.all([consumer.close(), publishBodies(broker, queue, ['a'])])
     await waiting
 
-    expect(await broker.depth(queue)).toEqual({ ready: 1, delayed: 0, inFlight: 0 })
+    await expectDepth(broker, queue, { ready: 1, delayed: 0, inFlight: 0 })
   })
 
   declare('refuses to fetch for a closed consumer', async ({ broker }) => {
@@ -43,7 +43,7 @@ export function closing(declare: Declare<BrokerFixture>): void {
     await Promise.all([consumer.close(), consumer.close()])
     await consumer.close()
 
-    expect(await broker.depth(queue)).toEqual({ ready: 1, delayed: 0, inFlight: 0 })
+    await expectDepth(broker, queue, { ready: 1, delayed: 0, inFlight: 0 })
   })
 
   declare('closes its consumers first, so that their messages are free for others', async ({ broker, peer }) => {
@@ -67,7 +67,7 @@ export function closing(declare: Declare<BrokerFixture>): void {
 
     await Promise.all([publishing, broker.close()])
 
-    expect(await elsewhere.depth(queue)).toMatchObject({ ready: 20 })
+    await expectDepth(elsewhere, queue, { ready: 20 })
   })
 
   const uses: Record<string, (broker: Broker, queue: string) => Promise<unknown>> = {

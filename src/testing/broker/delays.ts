@@ -5,6 +5,7 @@ import {
   type BrokerFixture,
   type BrokerHarness,
   bodies,
+  expectDepth,
   expectNothing,
   outgoing,
   publishBodies,
@@ -89,10 +90,10 @@ export function delays(declare: Declare<BrokerFixture>, { capabilities, delayMs 
       const { queue } = await openQueue(fixture)
 
       await broker.publish([outgoing(queue, 'later', { delayMs }), outgoing(queue, 'now')])
-      expect(await broker.depth(queue)).toEqual({ ready: 1, delayed: 1, inFlight: 0 })
+      await expectDepth(broker, queue, { ready: 1, delayed: 1, inFlight: 0 })
       await advance(delayMs)
 
-      await expect.poll(() => broker.depth(queue)).toEqual({ ready: 2, delayed: 0, inFlight: 0 })
+      await expectDepth(broker, queue, { ready: 2, delayed: 0, inFlight: 0 })
     })
 
     declare('releases with a delay, costing no delivery', async (fixture) => {
@@ -100,7 +101,7 @@ export function delays(declare: Declare<BrokerFixture>, { capabilities, delayMs 
       await publishBodies(fixture.broker, queue, ['again'])
 
       await (await takeOne(consumer)).release(delayMs)
-      expect(await fixture.broker.depth(queue)).toEqual({ ready: 0, delayed: 1, inFlight: 0 })
+      await expectDepth(fixture.broker, queue, { ready: 0, delayed: 1, inFlight: 0 })
       await expectNothing(consumer)
       await fixture.advance(delayMs)
 
@@ -119,7 +120,7 @@ export function delays(declare: Declare<BrokerFixture>, { capabilities, delayMs 
       await fixture.advance(delayMs)
 
       expect(await fetching).toEqual([])
-      expect(await fixture.broker.depth(queue)).toEqual({ ready: 0, delayed: 1, inFlight: 0 })
+      await expectDepth(fixture.broker, queue, { ready: 0, delayed: 1, inFlight: 0 })
     })
   }
 
@@ -131,7 +132,7 @@ export function delays(declare: Declare<BrokerFixture>, { capabilities, delayMs 
       const publishing = fixture.broker.publish([outgoing(queue, 'now'), tooLong])
 
       await expect(publishing).rejects.toMatchObject({ code: 'UNSUPPORTED' })
-      expect(await fixture.broker.depth(queue)).toEqual({ ready: 0, delayed: 0, inFlight: 0 })
+      await expectDepth(fixture.broker, queue, { ready: 0, delayed: 0, inFlight: 0 })
     })
 
     declare(
@@ -144,7 +145,7 @@ export function delays(declare: Declare<BrokerFixture>, { capabilities, delayMs 
         await expect(delivery.release(maxDelayMs + 1)).rejects.toMatchObject({ code: 'UNSUPPORTED' })
 
         await delivery.ack()
-        expect(await fixture.broker.depth(queue)).toEqual({ ready: 0, delayed: 0, inFlight: 0 })
+        await expectDepth(fixture.broker, queue, { ready: 0, delayed: 0, inFlight: 0 })
       },
     )
   }

@@ -1,6 +1,6 @@
 /** What the broker suite needs of a driver, and the few verbs its cases are written in. */
 import { expect } from 'vitest'
-import type { Broker, BrokerCapabilities, Consumer, Delivery, OutgoingMessage } from '../../broker/broker.ts'
+import type { Broker, BrokerCapabilities, Consumer, Delivery, Depth, OutgoingMessage } from '../../broker/broker.ts'
 import type { ResultStore } from '../../result/result-store.ts'
 import type { Fixture, Harness } from '../contract.ts'
 
@@ -59,6 +59,8 @@ export function outgoing(
 }
 
 const takeTimeoutMs = 5_000
+/** RabbitMQ's management plugin, for one, counts every five seconds. */
+export const countedWithinMs = 10_000
 
 /** Fetches until so many deliveries have come. */
 export async function take(consumer: Consumer, count: number): Promise<Delivery[]> {
@@ -86,6 +88,11 @@ export async function takeWithin(fixture: Fixture, consumer: Consumer, limitMs: 
     await fixture.advance(limitMs / steps)
   }
   return expect.fail(`no delivery came within ${limitMs} ms`)
+}
+
+/** The queue has just these messages, as soon as a server that counts lazily has counted. */
+export async function expectDepth(broker: Broker, queue: string, depth: Partial<Depth>): Promise<void> {
+  await expect.poll(() => broker.depth(queue), { timeout: countedWithinMs, interval: 20 }).toMatchObject(depth)
 }
 
 /** There is nothing to fetch at this moment. */

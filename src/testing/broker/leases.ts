@@ -7,6 +7,8 @@ import {
   type BrokerFixture,
   type BrokerHarness,
   bodies,
+  countedWithinMs,
+  expectDepth,
   expectNothing,
   outgoing,
   publishBodies,
@@ -142,10 +144,10 @@ export function leases(
 
       await expect(settle(delivery, next)).rejects.toThrow(LeaseLostError)
 
-      expect(await broker.depth(next)).toEqual({ ready: 0, delayed: 0, inFlight: 0 })
-      expect(await broker.depth(queue)).toEqual({ ready: 0, delayed: 0, inFlight: 1 })
+      await expectDepth(broker, next, { ready: 0, delayed: 0, inFlight: 0 })
+      await expectDepth(broker, queue, { ready: 0, delayed: 0, inFlight: 1 })
       await inherited.ack()
-      expect(await broker.depth(queue)).toEqual({ ready: 0, delayed: 0, inFlight: 0 })
+      await expectDepth(broker, queue, { ready: 0, delayed: 0, inFlight: 0 })
     })
   }
 
@@ -197,7 +199,7 @@ export function leases(
     await holder.close()
 
     await expect(delivery.ack()).rejects.toThrow(LeaseLostError)
-    expect(await fixture.broker.depth(queue)).toEqual({ ready: 1, delayed: 0, inFlight: 0 })
+    await expectDepth(fixture.broker, queue, { ready: 1, delayed: 0, inFlight: 0 })
   })
 
   declare('counts a lost consumer no longer once its lease is over', async (fixture) => {
@@ -207,11 +209,11 @@ export function leases(
       return queues.find((info) => info.queue === queue)?.consumers
     }
     await heir.close()
-    expect(await consumers()).toBe(1)
+    await expect.poll(consumers, { timeout: countedWithinMs }).toBe(1)
 
     await fixture.crash(holder)
 
-    await until(fixture, 3 * leaseMs, async () => (await consumers()) === 0)
+    await until(fixture, 3 * leaseMs + countedWithinMs, async () => (await consumers()) === 0)
   })
 }
 

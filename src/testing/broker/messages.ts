@@ -5,6 +5,7 @@ import {
   type BrokerFixture,
   type BrokerHarness,
   bodies,
+  expectDepth,
   largestTried,
   outgoing,
   publishBodies,
@@ -54,7 +55,8 @@ export function messages(declare: Declare<BrokerFixture>, { capabilities }: Brok
       contentEncoding: 'binary',
       correlationId: '5a6cc8ab-1a8b-4cba-a4a8-3f3e77b2b6b7',
       replyTo: 'replies-ü',
-      priority: capabilities.priorityLevels > 1 ? 9 : 0,
+      // The one that every scale of priorities has: neither an end of it nor between two of its steps.
+      priority: 6,
       expirationMs: 3_600_000,
     }
 
@@ -135,12 +137,25 @@ export function messages(declare: Declare<BrokerFixture>, { capabilities }: Brok
 
     await broker.publish([outgoing(picking, 'a'), outgoing(packing, 'b'), outgoing(picking, 'c')])
 
-    expect(await broker.depth(picking)).toMatchObject({ ready: 2 })
-    expect(await broker.depth(packing)).toMatchObject({ ready: 1 })
+    await expectDepth(broker, picking, { ready: 2 })
+    await expectDepth(broker, packing, { ready: 1 })
   })
 
   declare('takes an empty publish for what it is', async ({ broker }) => {
     await broker.publish([])
+  })
+
+  declare('holds all of an atomic publish, over several queues', async ({ broker }) => {
+    const [left, right] = [uniqueName('left'), uniqueName('right')]
+    const consumer = await broker.consume([left, right])
+
+    await broker.publish(
+      range(200).map((n) => outgoing(n % 2 === 0 ? left : right, `${n}`)),
+      { atomic: true },
+    )
+
+    const taken = bodies(await take(consumer, 200)).map(Number)
+    expect(taken.sort((a, b) => a - b)).toEqual(range(200))
   })
 
   declare('holds what it accepted when every connection is closed and another opened', async ({ broker, peer }) => {
@@ -163,15 +178,18 @@ export function messages(declare: Declare<BrokerFixture>, { capabilities }: Brok
   })
 
   if (maxMessageBytes <= largestTried) {
-    declare('refuses a message larger than its limit, and holds nothing of that publish', async ({ broker }) => {
-      const queue = uniqueName('too-large')
-      const tooLarge = outgoing(queue, new Uint8Array(maxMessageBytes), { headers: { one: 'more' } })
+    for (const atomic of [false, true]) {
+      const publish = atomic ? 'atomic publish' : 'publish'
+      declare(`refuses a message larger than its limit, and holds nothing of that ${publish}`, async ({ broker }) => {
+        const queue = uniqueName('too-large')
+        const tooLarge = outgoing(queue, new Uint8Array(maxMessageBytes), { headers: { one: 'more' } })
 
-      const publishing = broker.publish([outgoing(queue, 'small'), tooLarge])
+        const publishing = broker.publish([outgoing(queue, 'small'), tooLarge], { atomic })
 
-      await expect(publishing).rejects.toMatchObject({ code: 'PAYLOAD_TOO_LARGE' })
-      expect(await broker.depth(queue)).toMatchObject({ ready: 0 })
-    })
+        await expect(publishing).rejects.toMatchObject({ code: 'PAYLOAD_TOO_LARGE' })
+        await expectDepth(broker, queue, { ready: 0 })
+      })
+    }
 
     declare('measures text in bytes', async ({ broker }) => {
       const tooLarge = outgoing(uniqueName('too-large'), '€'.repeat(Math.ceil(maxMessageBytes / 3)))

@@ -4,7 +4,7 @@ import { type BrokerFixture, type BrokerHarness, bodies, outgoing, publishBodies
 
 /** Which message comes next. */
 export function order(declare: Declare<BrokerFixture>, { capabilities }: BrokerHarness): void {
-  const { priorityLevels } = capabilities
+  const { priorityLevels, unsetPriority } = capabilities
 
   declare('delivers a queue in the order of publishing', async ({ broker }) => {
     const queue = uniqueName('fifo')
@@ -29,17 +29,21 @@ export function order(declare: Declare<BrokerFixture>, { capabilities }: BrokerH
   })
 
   if (priorityLevels > 1) {
-    declare('delivers the more urgent first, and no priority last', async ({ broker }) => {
+    const place = unsetPriority === 0 ? 'behind all others' : 'before all others'
+    declare(`delivers the more urgent first, and what has no priority ${place}`, async ({ broker }) => {
       const queue = uniqueName('urgent')
       const consumer = await broker.consume([queue])
 
       await broker.publish([
+        outgoing(queue, 'least', { priority: 0 }),
         outgoing(queue, 'none'),
         outgoing(queue, 'most', { priority: 9 }),
-        outgoing(queue, 'zero', { priority: 0 }),
+        outgoing(queue, 'none either'),
       ])
 
-      expect(bodies(await take(consumer, 3))).toEqual(['most', 'none', 'zero'])
+      // With one of the two ends they share their place, in the order of publishing.
+      const inOrder = { 0: ['most', 'least', 'none', 'none either'], 9: ['none', 'most', 'none either', 'least'] }
+      expect(bodies(await take(consumer, 4))).toEqual(inOrder[unsetPriority])
     })
 
     declare('delivers equally urgent messages in the order of publishing', async ({ broker }) => {
@@ -57,7 +61,7 @@ export function order(declare: Declare<BrokerFixture>, { capabilities }: BrokerH
       const queue = uniqueName('urgent')
       const consumer = await broker.consume([queue])
 
-      await publishBodies(broker, queue, ['first', 'second'])
+      await broker.publish(['first', 'second'].map((body) => outgoing(queue, body, { priority: 0 })))
       await broker.publish([outgoing(queue, 'urgent', { priority: 9 })])
 
       expect(bodies(await take(consumer, 3))).toEqual(['urgent', 'first', 'second'])

@@ -4,6 +4,7 @@ import {
   type BrokerFixture,
   type BrokerHarness,
   bodies,
+  expectDepth,
   expectNothing,
   outgoing,
   publishBodies,
@@ -22,7 +23,7 @@ export function pausing(declare: Declare<BrokerFixture>, { capabilities, delayMs
     await publishBodies(broker, queue, ['after'])
 
     await expectNothing(consumer)
-    expect(await broker.depth(queue)).toEqual({ ready: 2, delayed: 0, inFlight: 0 })
+    await expectDepth(broker, queue, { ready: 2, delayed: 0, inFlight: 0 })
     await broker.resume(queue)
     expect(bodies(await take(consumer, 2))).toEqual(['before', 'after'])
   })
@@ -81,7 +82,7 @@ export function pausing(declare: Declare<BrokerFixture>, { capabilities, delayMs
     await second?.release()
 
     await expectNothing(consumer)
-    expect(await broker.depth(queue)).toEqual({ ready: 1, delayed: 0, inFlight: 0 })
+    await expectDepth(broker, queue, { ready: 1, delayed: 0, inFlight: 0 })
   })
 
   declare('keeps a pause when every connection is closed and another opened', async ({ broker, peer }) => {

@@ -1,7 +1,16 @@
 import { expect } from 'vitest'
 import type { Broker, QueueInfo } from '../../broker/broker.ts'
 import { type Declare, range, uniqueName } from '../contract.ts'
-import { type BrokerFixture, type BrokerHarness, outgoing, publishBodies, take, takeOne } from './fixture.ts'
+import {
+  type BrokerFixture,
+  type BrokerHarness,
+  countedWithinMs,
+  expectDepth,
+  outgoing,
+  publishBodies,
+  take,
+  takeOne,
+} from './fixture.ts'
 
 /** What operators see of queues, and can do to them. */
 export function queues(
@@ -11,6 +20,10 @@ export function queues(
   const delays = maxDelayMs > 0
   /** Long enough to stay delayed for the whole case. */
   const longMs = Math.min(maxDelayMs, 3_600_000)
+
+  async function expectCount(count: () => Promise<number | undefined>, expected: number): Promise<void> {
+    await expect.poll(count, { timeout: countedWithinMs, interval: 20 }).toBe(expected)
+  }
 
   async function infoOf(broker: Broker, queue: string): Promise<QueueInfo | undefined> {
     return (await broker.queues()).find((info) => info.queue === queue)
@@ -27,10 +40,10 @@ export function queues(
     const consumer = await broker.consume([queue])
 
     const [first] = await take(consumer, 2)
-    expect(await elsewhere.depth(queue)).toEqual({ ready: 1, delayed: 0, inFlight: 2 })
+    await expectDepth(elsewhere, queue, { ready: 1, delayed: 0, inFlight: 2 })
     await first?.ack()
 
-    expect(await elsewhere.depth(queue)).toEqual({ ready: 1, delayed: 0, inFlight: 1 })
+    await expectDepth(elsewhere, queue, { ready: 1, delayed: 0, inFlight: 1 })
   })
 
   declare('lists every queue by name, with its depth', async ({ broker, peer }) => {
@@ -39,14 +52,14 @@ export function queues(
     await broker.publish(names.map((queue) => outgoing(queue, 'x')))
     await takeOne(await broker.consume([`a-${suffix}`]))
 
-    const listed = (await (await peer()).queues()).filter((info) => info.queue.endsWith(suffix))
-
-    expect(listed.map((info) => info.queue)).toEqual([...names].sort())
-    expect(listed.map(({ ready, inFlight }) => [ready, inFlight])).toEqual([
-      [0, 1],
-      [1, 0],
-      [1, 0],
-    ])
+    const elsewhere = await peer()
+    const listed = async (): Promise<unknown[]> =>
+      (await elsewhere.queues())
+        .filter((info) => info.queue.endsWith(suffix))
+        .map((info) => [info.queue, info.ready, info.inFlight])
+    await expect
+      .poll(listed, { timeout: countedWithinMs })
+      .toEqual(names.sort().map((name, index) => [name, index === 0 ? 0 : 1, index === 0 ? 1 : 0]))
   })
 
   declare('counts the open consumers of a queue over all connections', async ({ broker, peer }) => {
@@ -54,15 +67,15 @@ export function queues(
     await publishBodies(broker, queue, ['a'])
     const consumers = async (): Promise<number | undefined> => (await infoOf(broker, queue))?.consumers
 
-    expect(await consumers()).toBe(0)
+    await expectCount(consumers, 0)
     const first = await broker.consume([queue])
     const second = await (await peer()).consume([queue])
-    expect(await consumers()).toBe(2)
+    await expectCount(consumers, 2)
     await second.cancel(queue)
-    expect(await consumers()).toBe(1)
+    await expectCount(consumers, 1)
     await first.close()
 
-    expect(await consumers()).toBe(0)
+    await expectCount(consumers, 0)
   })
 
   declare('tells the age of the ready message that has waited longest', async ({ broker, advance }) => {
@@ -87,17 +100,17 @@ export function queues(
     const [peeked] = await broker.peek(queue, 10)
 
     expect(peeked).toMatchObject({ queue, state: 'ready', body: 'a', headers: { task: 'pick', args: [1, null] } })
-    expect(peeked?.properties).toEqual({ contentType: 'application/json', contentEncoding: 'utf-8' })
+    expect(peeked?.properties).toMatchObject({ contentType: 'application/json', contentEncoding: 'utf-8' })
     expect(peeked?.at).toBeGreaterThanOrEqual(before - 1)
     expect(peeked?.at).toBeLessThanOrEqual(now() + 1)
-    expect(await broker.depth(queue)).toEqual({ ready: 1, delayed: 0, inFlight: 0 })
+    await expectDepth(broker, queue, { ready: 1, delayed: 0, inFlight: 0 })
     const taken = await takeOne(await broker.consume([queue]))
     expect(taken.deliveryCount).toBe(1)
   })
 
   declare('shows the next to be delivered first, in pages', async ({ broker }) => {
     const queue = uniqueName('peeked')
-    await publishBodies(broker, queue, range(5).map(String))
+    await broker.publish(range(5).map((n) => outgoing(queue, `${n}`, { priority: 0 })))
     const urgent = priorityLevels > 1
     if (urgent) await broker.publish([outgoing(queue, 'urgent', { priority: 9 })])
 
@@ -134,7 +147,7 @@ export function queues(
 
     expect(await (await peer()).purge(queue)).toBe(3)
 
-    expect(await broker.depth(queue)).toEqual({ ready: 0, delayed: 0, inFlight: 1 })
+    await expectDepth(broker, queue, { ready: 0, delayed: 0, inFlight: 1 })
     await held.release()
     expect((await takeOne(consumer)).message.body).toBe('held')
   })
@@ -145,7 +158,7 @@ export function queues(
 
     expect(await broker.purge(uniqueName('unused'))).toBe(0)
 
-    expect(await broker.depth(queue)).toEqual({ ready: 1, delayed: 0, inFlight: 0 })
+    await expectDepth(broker, queue, { ready: 1, delayed: 0, inFlight: 0 })
   })
 
   if (delays) {
@@ -176,7 +189,7 @@ export function queues(
       expect(await broker.purge(queue)).toBe(2)
       await advance(2 * delayMs)
 
-      expect(await broker.depth(queue)).toEqual({ ready: 0, delayed: 0, inFlight: 0 })
+      await expectDepth(broker, queue, { ready: 0, delayed: 0, inFlight: 0 })
     })
 
     declare('counts no age for what is delayed', async ({ broker, advance }) => {
@@ -184,7 +197,9 @@ export function queues(
       await broker.publish([outgoing(queue, 'later', { delayMs: longMs })])
       await advance(50)
 
-      expect(await infoOf(broker, queue)).toMatchObject({ ready: 0, delayed: 1, oldestMs: null })
+      await expect
+        .poll(() => infoOf(broker, queue), { timeout: countedWithinMs })
+        .toMatchObject({ ready: 0, delayed: 1, oldestMs: null })
     })
   }
 }

@@ -38,6 +38,18 @@ export function records(declare: Declare<ResultFixture>): void {
     expect(await loadOne(await peer(), record.taskId)).toEqual(record)
   })
 
+  declare(
+    'keeps results for whoever asks: it has no address of its own, and keeps none of a sender',
+    async ({ store }) => {
+      const record = resultRecord({ taskId: uniqueName('task'), replyTo: 'somebody' })
+
+      await store.save([record])
+
+      expect(store.replyTo).toBeUndefined()
+      expect(await loadOne(store, record.taskId)).toEqual({ ...record, replyTo: null })
+    },
+  )
+
   declare('loads null where nothing is known', async ({ store }) => {
     const record = resultRecord({ taskId: uniqueName('task') })
 

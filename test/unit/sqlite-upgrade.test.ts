@@ -1,0 +1,40 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import Database from 'libsql'
+import { afterAll, expect, it } from 'vitest'
+import { SqliteBroker, SqliteStore } from '../../src/drivers/sqlite/index.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'celeriac-upgrade-'))
+
+afterAll(() => rmSync(folder, { recursive: true }))
+
+async function openBroker(path: string): Promise<SqliteBroker> {
+  const broker = new SqliteBroker(new SqliteStore({ path }))
+  await broker.open()
+  return broker
+}
+
+it('a file of the first layout is brought up to date with all it holds', async () => {
+  const path = join(folder, 'first.db')
+  const properties = { contentType: 'application/json', contentEncoding: 'utf-8' }
+  const before = await openBroker(path)
+  await before.publish([
+    { queue: 'q', headers: {}, properties, body: 'ready' },
+    { queue: 'q', headers: {}, properties, body: 'later', delayMs: 3_600_000 },
+  ])
+  await before.close()
+  const file = new Database(path)
+  file.exec('ALTER TABLE leased DROP COLUMN due')
+  file.exec('PRAGMA user_version = 1')
+  file.close()
+
+  const broker = await openBroker(path)
+  const plain = await (await broker.consume(['q'])).fetch(10)
+  const delayed = await (await broker.consume(['q'], { delayed: true })).fetch(10)
+  await Promise.all([...plain, ...delayed].map((delivery) => delivery.release()))
+
+  expect([plain, delayed].map((found) => found.map(({ message }) => message.body))).toEqual([['ready'], ['later']])
+  expect(await broker.depth('q')).toEqual({ ready: 1, delayed: 1, inFlight: 0 })
+  await broker.close()
+})
