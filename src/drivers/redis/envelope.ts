@@ -1,0 +1,143 @@
+/**
+ * Messages in kombu's envelope, one JSON object. Its parts stand in an order of ours, so that scripts find the delivery
+ * tag without decoding it.
+ */
+import { isUtf8 } from 'node:buffer'
+import { randomUUID } from 'node:crypto'
+import type { Message, OutgoingMessage, Properties } from '../../broker/broker.ts'
+import { parseJson } from '../../json.ts'
+import { priorityFromWire, wirePriority } from './keys.ts'
+
+/** Envelope of a message, with a tag of its own. `nowMs` is kept as the time of its publishing. */
+export function encodeEnvelope({ queue, headers, properties, body }: OutgoingMessage, nowMs: number): string {
+  const { contentType, contentEncoding, correlationId, replyTo, expirationMs } = properties
+  const isText = typeof body === 'string'
+  const kind = isText === impliesText(contentEncoding) ? '' : `,"body_kind":"${isText ? 'text' : 'bytes'}"`
+  const expiration = expirationMs === undefined ? '' : `,"expiration":"${Math.round(expirationMs)}"`
+  return (
+    `{"properties":{"delivery_tag":"${randomUUID()}","published":${nowMs},"correlation_id":${quoted(correlationId)},` +
+    `"reply_to":${quoted(replyTo)},"delivery_mode":2,"delivery_info":{"exchange":"","routing_key":${quoted(queue)}},` +
+    `"priority":${wirePriority(properties)},"body_encoding":"base64"${kind}${expiration}},` +
+    `"headers":${JSON.stringify(headers)},"content-type":${quoted(contentType)},` +
+    `"content-encoding":${quoted(contentEncoding)},"body":"${base64(body)}"}`
+  )
+}
+
+/** What an envelope says. */
+export interface Envelope {
+  readonly message: Message
+  /** Undefined where there is none: the script that took the message made one up. */
+  readonly tag: string | undefined
+  /** Consumers that were lost with it. */
+  readonly losses: number
+  /** Epoch ms; undefined where a stranger published it. */
+  readonly publishedAt: number | undefined
+}
+
+interface Wire {
+  readonly properties?: {
+    readonly delivery_tag?: unknown
+    readonly published?: unknown
+    readonly correlation_id?: unknown
+    readonly reply_to?: unknown
+    readonly delivery_info?: { readonly redelivered?: unknown } | null
+    readonly priority?: unknown
+    readonly body_encoding?: unknown
+    readonly body_kind?: unknown
+    readonly expiration?: unknown
+  }
+  readonly headers?: unknown
+  readonly 'content-type'?: unknown
+  readonly 'content-encoding'?: unknown
+  readonly body?: unknown
+  readonly 'celeriac-losses'?: unknown
+}
+
+/** Never throws: what is no envelope becomes a message of no type, whose body is all there was. */
+export function decodeEnvelope(text: string): Envelope {
+  let wire: Wire
+  try {
+    wire = JSON.parse(text) as Wire
+  } catch {
+    // Python writes NaN where JSON has none.
+    const lenient = tryToParse(text)
+    if (lenient === undefined) return unreadable(text)
+    wire = lenient
+  }
+  const { properties } = wire ?? {}
+  if (typeof properties !== 'object' || properties === null) return unreadable(text)
+  const { delivery_tag: tag, published, delivery_info: info, 'celeriac-losses': losses } = { ...wire, ...properties }
+  return {
+    message: messageOf(wire, properties),
+    tag: typeof tag === 'string' || typeof tag === 'number' ? String(tag) : undefined,
+    losses: typeof losses === 'number' ? losses : info?.redelivered === true ? 1 : 0,
+    publishedAt: typeof published === 'number' ? published : undefined,
+  }
+}
+
+function tryToParse(text: string): Wire | undefined {
+  try {
+    return parseJson(text) as Wire
+  } catch {
+    return undefined
+  }
+}
+
+function messageOf(wire: Wire, properties: NonNullable<Wire['properties']>): Message {
+  const contentEncoding = textOr(wire['content-encoding'], 'utf-8')
+  const { headers } = wire
+  const { correlation_id: correlationId, reply_to: replyTo, expiration } = properties
+  const priority = priorityFromWire(properties.priority)
+  const expirationMs = typeof expiration === 'string' && expiration !== '' ? Number(expiration) : Number.NaN
+  const decoded: Properties = {
+    contentType: textOr(wire['content-type'], ''),
+    contentEncoding,
+    ...(typeof correlationId === 'string' && correlationId !== '' && { correlationId }),
+    ...(typeof replyTo === 'string' && replyTo !== '' && { replyTo }),
+    ...(priority !== undefined && { priority }),
+    ...(!Number.isNaN(expirationMs) && { expirationMs }),
+  }
+  return {
+    headers: typeof headers === 'object' && headers !== null ? (headers as Message['headers']) : {},
+    properties: decoded,
+    body: bodyOf(wire.body, properties, contentEncoding),
+  }
+}
+
+function bodyOf(
+  body: unknown,
+  properties: NonNullable<Wire['properties']>,
+  contentEncoding: string,
+): string | Uint8Array {
+  if (typeof body !== 'string') return JSON.stringify(body ?? null)
+  if (properties.body_encoding !== 'base64') return body
+  const bytes = Buffer.from(body, 'base64')
+  const { body_kind: kind } = properties
+  // Python leaves the encoding of compressed JSON at utf-8.
+  const isText = kind === undefined ? impliesText(contentEncoding) && isUtf8(bytes) : kind === 'text'
+  return isText ? bytes.toString('utf8') : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+function unreadable(text: string): Envelope {
+  const properties = { contentType: '', contentEncoding: 'utf-8' }
+  return { message: { headers: {}, properties, body: text }, tag: undefined, losses: 0, publishedAt: undefined }
+}
+
+/** kombu's name for bytes that are no text. */
+function impliesText(contentEncoding: string): boolean {
+  return contentEncoding !== 'binary'
+}
+
+function base64(body: string | Uint8Array): string {
+  const bytes =
+    typeof body === 'string' ? Buffer.from(body) : Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  return bytes.toString('base64')
+}
+
+function quoted(text: string | undefined): string {
+  return text === undefined ? '""' : JSON.stringify(text)
+}
+
+function textOr(value: unknown, otherwise: string): string {
+  return typeof value === 'string' ? value : otherwise
+}

@@ -1,0 +1,186 @@
+/** What the broker's scripts are made of. Keys and their contents are described in `keys.ts`. */
+
+/**
+ * Defines, for a script that has set the local `P` to the prefix:
+ *
+ * - `now`: the server's time, epoch ms
+ * - `push(queue, place, text, front)`: puts an envelope behind the others of its place, or, with `front`, before them
+ * - `take_up(id, number, taken)`: records envelopes, each `{queue, place, text}`, as on loan, numbered on from `number`;
+ *   gives each its `tag`
+ * - `raw(tag, queue)`: the envelope of a tag on loan, or nil
+ * - `drop(tags)`: forgets tags on loan
+ * - `counted(text)`: the envelope with one lost consumer more
+ * - `give_back(id, count)`: gives back all that a consumer holds, and forgets the consumer
+ * - `reap()`: does that for consumers whose leases have lapsed
+ * - `promote()`: moves what is due to the lists; returns ms until the next is due, or -1
+ */
+export const brokerLua = `
+local SEP = '\\6\\22'
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function in_pieces(command, key, items)
+  local n = 0
+  for first = 1, #items, 1000 do
+    n = n + redis.call(command, key, unpack(items, first, math.min(first + 999, #items)))
+  end
+  return n
+end
+
+local function list_key(queue, step)
+  if step == '0' then return P .. queue end
+  return P .. queue .. SEP .. step
+end
+
+local function delay(queue, due, step, text)
+  local number = redis.call('INCR', P .. 'celeriac:number')
+  redis.call('ZADD', P .. 'celeriac:delayed:' .. queue, due, string.format('%013d', number) .. step .. text)
+  redis.call('ZADD', P .. 'celeriac:due', 'LT', due, queue)
+end
+
+local function push(queue, place, text, front)
+  local due, step = string.match(place, '^d(%d+)/(%d)$')
+  if due then return delay(queue, due, step, text) end
+  redis.call(front and 'RPUSH' or 'LPUSH', list_key(queue, place), text)
+end
+
+-- Ours begin with it, Python's end with it; only others are decoded. One that has none gets one.
+local function tag_of(text)
+  local tag = string.match(text, '^{"properties":{"delivery_tag":"([^"\\\\]+)"')
+    or string.match(text, '^{"celeriac%-losses":%d+,"properties":{"delivery_tag":"([^"\\\\]+)"')
+    or string.match(string.sub(text, -80), '"delivery_tag": "([^"\\\\]+)"}}$')
+  if tag then return tag end
+  local read, envelope = pcall(cjson.decode, text)
+  if read and type(envelope) == 'table' and type(envelope.properties) == 'table' then
+    tag = envelope.properties.delivery_tag
+    if type(tag) == 'string' or type(tag) == 'number' then return tostring(tag) end
+  end
+  return nil, not read
+end
+
+local function take_up(id, number, taken)
+  local count = #taken
+  if count == 0 then return end
+  local tags, unacked, index, held = {}, {}, {}, {}
+  local seconds = string.format('%.3f', now / 1000)
+  for i = 1, count do
+    local tag, unreadable = tag_of(taken[i].text)
+    taken[i].unreadable = unreadable
+    tags[i] = tag or 'celeriac/' .. redis.call('INCR', P .. 'celeriac:number')
+  end
+  local seen = {}
+  for first = 1, count, 1000 do
+    local last = math.min(first + 999, count)
+    for i, record in ipairs(redis.call('HMGET', P .. 'unacked', unpack(tags, first, last))) do
+      local at = first + i - 1
+      -- Python gives the copies for several queues one tag.
+      if record or seen[tags[at]] then tags[at] = tags[at] .. '/' .. redis.call('INCR', P .. 'celeriac:number') end
+      seen[tags[at]] = true
+    end
+  end
+  for i = 1, count do
+    local one = taken[i]
+    local kept = one.unreadable and cjson.encode(one.text) or one.text
+    one.tag = tags[i]
+    unacked[2 * i - 1], unacked[2 * i] = tags[i], '[' .. kept .. ',"",' .. cjson.encode(one.queue) .. ']'
+    index[2 * i - 1], index[2 * i] = seconds, tags[i]
+    held[2 * i - 1], held[2 * i] = tags[i], (number + i) .. ':' .. one.place .. ':' .. one.queue
+  end
+  in_pieces('HSET', P .. 'unacked', unacked)
+  in_pieces('ZADD', P .. 'unacked_index', index)
+  in_pieces('HSET', P .. 'celeriac:held:' .. id, held)
+end
+
+local function raw(tag, queue)
+  local record = redis.call('HGET', P .. 'unacked', tag)
+  if not record then return nil end
+  local text = string.sub(record, 2, -(#cjson.encode(queue) + 6))
+  if string.sub(text, 1, 1) == '"' then return cjson.decode('[' .. text .. ']')[1] end
+  return text
+end
+
+local function drop(tags)
+  in_pieces('ZREM', P .. 'unacked_index', tags)
+  return in_pieces('HDEL', P .. 'unacked', tags)
+end
+
+local function counted(text)
+  local losses, rest = string.match(text, '^{"celeriac%-losses": ?(%d+), ?(.*)$')
+  if losses then return '{"celeriac-losses":' .. (losses + 1) .. ',' .. rest end
+  if string.sub(text, 1, 1) ~= '{' then return text end
+  return '{"celeriac-losses":1,' .. string.sub(text, 2)
+end
+
+-- What is held, the last first, so that each goes before those that were behind it.
+local function held_by(id)
+  local all = redis.call('HGETALL', P .. 'celeriac:held:' .. id)
+  local held = {}
+  for i = 1, #all, 2 do
+    local number, place, queue = string.match(all[i + 1], '^(%d+):([^:]*):(.*)$')
+    held[#held + 1] = { tag = all[i], number = tonumber(number), place = place, queue = queue }
+  end
+  table.sort(held, function(a, b) return a.number > b.number end)
+  return held
+end
+
+local function inboxes_of(id)
+  local queues = redis.call('HGET', P .. 'celeriac:consumer:' .. id, 'inboxes')
+  local keys = {}
+  for _, queue in ipairs(queues and cjson.decode(queues) or {}) do
+    keys[#keys + 1] = { queue = queue, key = P .. 'celeriac:inbox:' .. id .. ':' .. queue }
+  end
+  return keys
+end
+
+local function give_back(id, count)
+  local tags = {}
+  for _, inbox in ipairs(inboxes_of(id)) do
+    for _, text in ipairs(redis.call('LRANGE', inbox.key, 0, -1)) do
+      push(inbox.queue, '0', count and counted(text) or text, true)
+    end
+    redis.call('DEL', inbox.key)
+  end
+  for _, held in ipairs(held_by(id)) do
+    local text = raw(held.tag, held.queue)
+    if text then push(held.queue, held.place, count and counted(text) or text, true) end
+    tags[#tags + 1] = held.tag
+  end
+  drop(tags)
+  redis.call('DEL', P .. 'celeriac:held:' .. id, P .. 'celeriac:consumer:' .. id)
+  redis.call('ZREM', P .. 'celeriac:consumers', id)
+end
+
+local function reap()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'celeriac:consumers', '-inf', now, 'LIMIT', 0, 20)) do
+    give_back(id, true)
+  end
+end
+
+local function plan(queue)
+  local first = redis.call('ZRANGE', P .. 'celeriac:delayed:' .. queue, 0, 0, 'WITHSCORES')
+  if first[2] then
+    redis.call('ZADD', P .. 'celeriac:due', first[2], queue)
+  else
+    redis.call('ZREM', P .. 'celeriac:due', queue)
+  end
+end
+
+local function promote()
+  for _, queue in ipairs(redis.call('ZRANGEBYSCORE', P .. 'celeriac:due', '-inf', now, 'LIMIT', 0, 100)) do
+    local key = P .. 'celeriac:delayed:' .. queue
+    local due = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 5000)
+    local lists = {}
+    for _, member in ipairs(due) do
+      local step = string.sub(member, 14, 14)
+      lists[step] = lists[step] or {}
+      table.insert(lists[step], string.sub(member, 15))
+    end
+    for step, texts in pairs(lists) do in_pieces('LPUSH', list_key(queue, step), texts) end
+    if #due > 0 then redis.call('ZREMRANGEBYRANK', key, 0, #due - 1) end
+    plan(queue)
+  end
+  local next = redis.call('ZRANGE', P .. 'celeriac:due', 0, 0, 'WITHSCORES')
+  if not next[2] then return -1 end
+  return math.max(0, next[2] - now)
+end
+`

@@ -1,0 +1,302 @@
+/** The broker's scripts. Every one is one atomic step of the server. */
+import { defineJournalScript } from './journal.ts'
+import { brokerLua } from './lua.ts'
+import { saveLua } from './result-save.ts'
+import { defineScript } from './script.ts'
+
+/**
+ * ARGV[3]: prefix. Then any number of: 'now', queue, step, count, envelope …; or 'later', queue, step, delay in ms,
+ * envelope. Replies with ms until the next delayed message is due, or -1.
+ */
+export const publishScript = defineJournalScript(`
+local P = ARGV[3]
+${brokerLua}
+local i = 4
+while ARGV[i] do
+  local queue, step = ARGV[i + 1], ARGV[i + 2]
+  if ARGV[i] == 'now' then
+    local count = tonumber(ARGV[i + 3])
+    local key = list_key(queue, step)
+    for first = i + 4, i + 3 + count, 1000 do
+      redis.call('LPUSH', key, unpack(ARGV, first, math.min(first + 999, i + 3 + count)))
+    end
+    i = i + 4 + count
+  else
+    delay(queue, now + tonumber(ARGV[i + 3]), step, ARGV[i + 4])
+    i = i + 5
+  end
+end
+local next = redis.call('ZRANGE', P .. 'celeriac:due', 0, 0, 'WITHSCORES')
+reply = next[2] and tostring(math.max(0, next[2] - now)) or '-1'
+`)
+
+/**
+ * ARGV: prefix, consumer, at most so many, number of the last one taken, whether the delayed are wanted ('1'), queue …
+ *
+ * Replies with false when the consumer's lease has lapsed; else with ms until the next delayed message is due or -1, the
+ * places in the list of queues of those that are paused, then for each message: place of its queue, tag, ms it would be
+ * kept back, envelope.
+ */
+export const fetchScript = defineScript(`
+local P, id, max, number, delayed = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '1'
+${brokerLua}
+reap()
+local next = promote()
+if not redis.call('ZSCORE', P .. 'celeriac:consumers', id) then return false end
+local any_paused = redis.call('EXISTS', P .. 'celeriac:paused') == 1
+local open, paused = {}, {}
+for i = 6, #ARGV do
+  if any_paused and redis.call('SISMEMBER', P .. 'celeriac:paused', ARGV[i]) == 1 then
+    paused[#paused + 1] = i - 6
+  else
+    open[#open + 1] = { index = i - 6, name = ARGV[i] }
+  end
+end
+local taken = {}
+local function take(queue, step, limit)
+  for _, text in ipairs(redis.call('RPOP', list_key(queue.name, step), limit) or {}) do
+    taken[#taken + 1] = { index = queue.index, queue = queue.name, place = step, text = text, wait = 0 }
+  end
+end
+local function take_delayed(queue, limit)
+  local key = P .. 'celeriac:delayed:' .. queue.name
+  local members = redis.call('ZRANGE', key, 0, limit - 1, 'WITHSCORES')
+  for i = 1, #members, 2 do
+    local place = 'd' .. members[i + 1] .. '/' .. string.sub(members[i], 14, 14)
+    local wait = math.max(0, members[i + 1] - now)
+    taken[#taken + 1] = { index = queue.index, queue = queue.name, place = place, text = string.sub(members[i], 15), wait = wait }
+  end
+  if #members > 0 then redis.call('ZREMRANGEBYRANK', key, 0, #members / 2 - 1) end
+  plan(queue.name)
+end
+-- A fair share of each queue first, then whatever is left, in turn.
+local shares = #open > 1 and { math.ceil(max / #open), max } or { max }
+for _, step in ipairs(delayed and { 'd' } or { '0', '3', '6', '9' }) do
+  for _, share in ipairs(shares) do
+    for _, queue in ipairs(open) do
+      local limit = math.min(share, max - #taken)
+      if limit > 0 and delayed then take_delayed(queue, limit)
+      elseif limit > 0 then take(queue, step, limit) end
+    end
+  end
+end
+take_up(id, number, taken)
+local reply = { next, paused }
+for _, one in ipairs(taken) do
+  local n = #reply
+  reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = one.index, one.tag, one.wait, one.text
+end
+return reply
+`)
+
+/**
+ * Records what a blocking wait has moved to the inbox. ARGV[3…]: prefix, consumer, queue, number of the last one taken,
+ * whether it was handed out already ('1'), envelope. Replies with its tag, or with '' when it is not to be handed out:
+ * it was given back already, or its queue is paused.
+ */
+export const adoptScript = defineJournalScript(`
+local P, id, queue, number, isOut, text = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1', ARGV[8]
+${brokerLua}
+if redis.call('LREM', P .. 'celeriac:inbox:' .. id .. ':' .. queue, 1, text) == 1 then
+  if not isOut and redis.call('SISMEMBER', P .. 'celeriac:paused', queue) == 1 then
+    push(queue, '0', text, true)
+  else
+    local one = { queue = queue, place = '0', text = text }
+    take_up(id, number, { one })
+    reply = one.tag
+  end
+end
+`)
+
+/** Puts back what a blocking wait has moved to the inbox when nobody wanted it. ARGV[3…]: prefix, consumer, queue, envelope. */
+export const declineScript = defineJournalScript(`
+local P, id, queue, text = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+${brokerLua}
+if redis.call('LREM', P .. 'celeriac:inbox:' .. id .. ':' .. queue, 1, text) == 1 then push(queue, '0', text, true) end
+`)
+
+/**
+ * Settles. ARGV[3]: prefix, ARGV[4]: ms until saved records go, or ''. Then any number of:
+ * - 'ack', consumer, count, tag …
+ * - 'release', consumer, tag, ms to keep it back or '' to put it where it was
+ * - 'effects', consumer, tag, count of messages, (queue, step, delay in ms, envelope) …, count of records, (key, text) …
+ *
+ * Replies with the places, counted over all tags from 0, of those that were not held any more; nothing of theirs was done.
+ */
+export const settleScript = defineJournalScript(`
+local P, expires = ARGV[3], ARGV[4]
+${brokerLua}
+${saveLua}
+local i, place, lost = 5, 0, {}
+local function next_arg()
+  i = i + 1
+  return ARGV[i - 1]
+end
+
+local function ack_all(id, count)
+  local key = P .. 'celeriac:held:' .. id
+  for first = 0, count - 1, 1000 do
+    local last = math.min(first + 999, count - 1)
+    local here = {}
+    for k, held in ipairs(redis.call('HMGET', key, unpack(ARGV, i + first, i + last))) do
+      if held then here[#here + 1] = ARGV[i + first + k - 1] else lost[#lost + 1] = place + first + k - 1 end
+    end
+    if #here > 0 then redis.call('HDEL', key, unpack(here)) end
+    drop(here)
+  end
+  i = i + count
+  place = place + count
+end
+
+-- Takes one tag out of the consumer's hands; its envelope, queue and place, or nil when it was lost.
+local function let_go(id, tag)
+  local key = P .. 'celeriac:held:' .. id
+  local held = redis.call('HGET', key, tag)
+  place = place + 1
+  local _, where, queue
+  if held then _, where, queue = string.match(held, '^(%d+):([^:]*):(.*)$') end
+  local text = held and raw(tag, queue)
+  if held then redis.call('HDEL', key, tag) end
+  if not text then
+    lost[#lost + 1] = place - 1
+    return nil
+  end
+  drop({ tag })
+  return text, queue, where
+end
+
+while ARGV[i] do
+  local op, id = next_arg(), next_arg()
+  if op == 'ack' then
+    ack_all(id, tonumber(next_arg()))
+  elseif op == 'release' then
+    local tag, wait = next_arg(), next_arg()
+    local text, queue, where = let_go(id, tag)
+    if text then
+      local step = string.match(where, '%d$')
+      if wait == '' then push(queue, where, text, true) else delay(queue, now + tonumber(wait), step, text) end
+    end
+  else
+    local text = let_go(id, next_arg())
+    for _ = 1, tonumber(next_arg()) do
+      local queue, step, wait, envelope = next_arg(), next_arg(), tonumber(next_arg()), next_arg()
+      if text and wait > 0 then delay(queue, now + wait, step, envelope)
+      elseif text then push(queue, step, envelope, false) end
+    end
+    for _ = 1, tonumber(next_arg()) do
+      local key, record = next_arg(), next_arg()
+      if text then save_record(key, record, expires) end
+    end
+  end
+end
+reply = table.concat(lost, ',')
+`)
+
+/** ARGV[3…]: prefix, consumer, lease in ms, name, its queues as JSON, those it may have inboxes of. Makes it known. */
+export const enrolScript = defineJournalScript(`
+local P, id = ARGV[3], ARGV[4]
+${brokerLua}
+redis.call('HSET', P .. 'celeriac:consumer:' .. id, 'name', ARGV[6], 'queues', ARGV[7], 'inboxes', ARGV[8])
+redis.call('ZADD', P .. 'celeriac:consumers', now + tonumber(ARGV[5]), id)
+`)
+
+/**
+ * After a broken connection, a consumer goes on under another id, so that what is still on its way on the old one cannot
+ * take messages for it unseen. ARGV[3…]: prefix, old id, new id, then as `enrolScript`, tag it knows of …
+ * What the old id holds and nobody knows of is given back; the old id lapses in a minute, with whatever still reached it.
+ */
+export const succeedScript = defineJournalScript(`
+local P, old, id = ARGV[3], ARGV[4], ARGV[5]
+${brokerLua}
+local known = {}
+for i = 10, #ARGV do known[ARGV[i]] = true end
+redis.call('HSET', P .. 'celeriac:consumer:' .. id, 'name', ARGV[7], 'queues', ARGV[8], 'inboxes', ARGV[9])
+redis.call('ZADD', P .. 'celeriac:consumers', now + tonumber(ARGV[6]), id)
+local unknown = {}
+for _, held in ipairs(held_by(old)) do
+  redis.call('HDEL', P .. 'celeriac:held:' .. old, held.tag)
+  if known[held.tag] then
+    redis.call('HSET', P .. 'celeriac:held:' .. id, held.tag, held.number .. ':' .. held.place .. ':' .. held.queue)
+  else
+    local text = raw(held.tag, held.queue)
+    if text then push(held.queue, held.place, text, true) end
+    unknown[#unknown + 1] = held.tag
+  end
+end
+drop(unknown)
+for _, inbox in ipairs(inboxes_of(old)) do
+  for _, text in ipairs(redis.call('LRANGE', inbox.key, 0, -1)) do push(inbox.queue, '0', text, true) end
+  redis.call('DEL', inbox.key)
+end
+if redis.call('ZSCORE', P .. 'celeriac:consumers', old) then
+  redis.call('ZADD', P .. 'celeriac:consumers', now + 60000, old)
+  redis.call('HSET', P .. 'celeriac:consumer:' .. old, 'queues', '[]')
+end
+`)
+
+/** ARGV[3…]: prefix, consumer. Gives back what it holds, to its old places and uncounted, and forgets it. */
+export const leaveScript = defineJournalScript(`
+local P = ARGV[3]
+${brokerLua}
+give_back(ARGV[4], false)
+`)
+
+/** ARGV: prefix, consumer, ms. Makes its lease last at least so long; replies with 1, or 0 when it has lapsed. */
+export const extendScript = defineScript(`
+local P, id = ARGV[1], ARGV[2]
+${brokerLua}
+if not redis.call('ZSCORE', P .. 'celeriac:consumers', id) then return 0 end
+redis.call('ZADD', P .. 'celeriac:consumers', 'GT', now + tonumber(ARGV[3]), id)
+return 1
+`)
+
+/** ARGV: prefix. Moves what is due; replies with ms until the next is, or -1. */
+export const promoteScript = defineScript(`
+local P = ARGV[1]
+${brokerLua}
+return promote()
+`)
+
+/**
+ * What the lease thread does. ARGV: prefix, whether Python is to be told that what we hold is alive ('1'), Python's
+ * visibility timeout in ms, then (consumer, lease in ms) …
+ *
+ * Renews the leases, gives back what lapsed consumers held, and, as any of Python's workers does, what strangers have not
+ * acknowledged within the visibility timeout (kombu `transport/redis.py`, `restore_visible`).
+ */
+export const renewScript = defineScript(`
+local P, tell, timeout = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
+${brokerLua}
+local seconds = string.format('%.3f', now / 1000)
+for i = 4, #ARGV, 2 do
+  redis.call('ZADD', P .. 'celeriac:consumers', 'XX', 'GT', now + tonumber(ARGV[i + 1]), ARGV[i])
+  if tell then
+    for _, tag in ipairs(redis.call('HKEYS', P .. 'celeriac:held:' .. ARGV[i])) do
+      redis.call('ZADD', P .. 'unacked_index', 'XX', seconds, tag)
+    end
+  end
+end
+reap()
+if not tell then return end
+local function target(exchange, key)
+  if exchange == '' then return key end
+  for _, member in ipairs(redis.call('SMEMBERS', P .. '_kombu.binding.' .. exchange)) do
+    local bound, queue = string.match(member, '^(.-)' .. SEP .. '.-' .. SEP .. '(.*)$')
+    if bound == key then return queue end
+  end
+  return key
+end
+if redis.call('SET', P .. 'unacked_mutex', 'celeriac', 'NX', 'PX', 300000) then
+  local before = string.format('%.3f', (now - timeout) / 1000)
+  for _, tag in ipairs(redis.call('ZRANGEBYSCORE', P .. 'unacked_index', '-inf', '(' .. before, 'LIMIT', 0, 100)) do
+    local record = redis.call('HGET', P .. 'unacked', tag)
+    local text, exchange, key = string.match(record or '', '^%[(.*), ?"([^"]*)", ?"([^"]*)"%]$')
+    if text then
+      local wire = tonumber(string.match(text, '"priority": ?(%d)') or 0)
+      push(target(exchange, key), tostring(wire - wire % 3), counted(text), true)
+    end
+    drop({ tag })
+  end
+  redis.call('DEL', P .. 'unacked_mutex')
+end
+`)
