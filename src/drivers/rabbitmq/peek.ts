@@ -1,0 +1,61 @@
+/**
+ * Looking at messages. AMQP has no way to look without taking: they are taken, unacknowledged, and given back by the
+ * end of the channel. Classic queues then mark them as redelivered, quorum queues count it, so a message that is looked
+ * at counts as lost with a consumer once when it is delivered next.
+ */
+import type { Channel, ConsumeMessage } from 'amqplib'
+import type { PeekedMessage } from '../../broker/broker.ts'
+import { type Clock, sleep } from '../../clock.ts'
+import { withDeadline } from './deadline.ts'
+import { requestFailure } from './failures.ts'
+import { decodeMessage } from './message.ts'
+import type { Session } from './session.ts'
+
+/** What is ready comes at once; when consumers take it first, it does not come at all. In ms. */
+const arrivalMs = 1_000
+/** Quorum queues take what is given back a little later than they say. Longest wait for it, in ms. */
+const returnMs = 1_000
+const returnLookMs = 5
+
+/** The first so many ready messages of a queue, or fewer. */
+export async function peekInto(session: Session, clock: Clock, queue: string, count: number): Promise<PeekedMessage[]> {
+  const channel = await session.openChannel()
+  try {
+    const messages = await take(channel, clock, queue, count)
+    const returnedBy = clock.monotonic() + returnMs
+    if (messages.length > 0) channel.nack(messages[messages.length - 1] as ConsumeMessage, true, true)
+    // Who looks next is not to find them missing.
+    while ((await channel.checkQueue(queue)).messageCount < messages.length && clock.monotonic() < returnedBy) {
+      await sleep(clock, returnLookMs)
+    }
+    return messages.map((raw) => peeked(raw, queue))
+  } catch (error) {
+    throw requestFailure(error, `a look into '${queue}'`)
+  } finally {
+    await channel.close().catch(() => undefined)
+  }
+}
+
+async function take(channel: Channel, clock: Clock, queue: string, count: number): Promise<ConsumeMessage[]> {
+  const messages: ConsumeMessage[] = []
+  let tookAll = (): void => undefined
+  const all = new Promise<void>((resolve) => {
+    tookAll = resolve
+  })
+  const onMessage = (message: ConsumeMessage | null): void => {
+    if (message !== null) messages.push(message)
+    if (message === null || messages.length >= count) tookAll()
+  }
+  const prefetch = Math.min(count, 65_535)
+  const [, { consumerTag }] = await Promise.all([channel.prefetch(prefetch), channel.consume(queue, onMessage)])
+  await withDeadline(clock, arrivalMs, `messages of '${queue}'`, all).catch(() => undefined)
+  await channel.cancel(consumerTag)
+  return messages
+}
+
+function peeked(raw: ConsumeMessage, queue: string): PeekedMessage {
+  const { message, losses } = decodeMessage(raw)
+  const { timestamp } = raw.properties as { timestamp?: unknown }
+  const at = typeof timestamp === 'number' ? timestamp * 1_000 : 0
+  return { ...message, queue, state: 'ready', at, deliveryCount: losses + 1 }
+}
