@@ -8,10 +8,12 @@ import { type Connection, connect } from './connect.ts'
 import { CeleriacError } from './errors.ts'
 import type { AsyncResult } from './result/async-result.ts'
 import type { ResultStore } from './result/result-store.ts'
+import { Content } from './send/content.ts'
 import { DeadLetters } from './send/dead-letters.ts'
 import { Producer } from './send/producer.ts'
 import { createRouter, type Router, type TaskRoutes } from './send/router.ts'
-import type { CallOptions } from './task/call-options.ts'
+import { type Serializer, Serializers } from './send/serializer.ts'
+import { type CallOptions, checkCallOptions } from './task/call-options.ts'
 import type { TaskContext } from './task/context.ts'
 import { inputFromWire, validate } from './task/input.ts'
 import { checkTaskDefaults, resolveTaskOptions, type TaskOptions } from './task/options.ts'
@@ -29,6 +31,7 @@ interface Connected {
   readonly results: ResultStore | undefined
   readonly producer: Producer
   readonly deadLetters: DeadLetters
+  readonly content: Content
 }
 
 /** Marks an application, so that the CLI recognises one that another copy of this package made. */
@@ -39,6 +42,7 @@ export class Celeriac {
   readonly name: string
   readonly config: AppConfig
   readonly registry = new Registry()
+  readonly #serializers = new Serializers()
   readonly #taskDefaults: TaskOptions
   readonly #router: Router
   readonly #workers = new Set<Worker>()
@@ -106,10 +110,21 @@ export class Celeriac {
 
   /**
    * A task that is defined elsewhere, by its name: in another service, or in Python.
+   * Its calls with a countdown or eta are sent at once and kept by the worker that gets them, as Celery does it.
    * @example const add = app.remote<[number, number], number>('proj.tasks.add', { queue: 'python' })
+   * @throws CeleriacError `CONFIG_INVALID`
    */
   remote<Args extends unknown[], Out>(name: string, options: CallOptions = {}): Task<Args, Out, Args> {
-    return new Task(name, 'args', this.#sender, options)
+    return new Task(name, 'args', this.#sender, checkCallOptions(options))
+  }
+
+  /**
+   * Adds a way to write and read bodies, to be named in `serializer` and `acceptContent`. To be called before the
+   * application is opened.
+   * @throws CeleriacError `CONFIG_INVALID` where there is one for the name or the content type
+   */
+  registerSerializer(serializer: Serializer): void {
+    this.#serializers.register(serializer)
   }
 
   /** The result of a call by its id. The application must be open. */
@@ -150,14 +165,14 @@ export class Celeriac {
   /** Starts a worker in this process. */
   async worker(options: WorkerOptions = {}): Promise<Worker> {
     const config = resolveWorkerConfig(options, this.config)
-    const { broker, results, producer } = await this.#connect()
+    const { broker, results, producer, content } = await this.#connect()
     const name = config.name ?? `celeriac-${process.pid}@${hostname()}`
     const parts: WorkerParts = {
       broker,
       results,
       producer,
       registry: this.registry,
-      acceptContent: this.config.acceptContent,
+      content,
       clock: systemClock,
       logger: config.logger,
       worker: name,
@@ -207,8 +222,10 @@ export class Celeriac {
   }
 
   async #openConnections(): Promise<Connected> {
-    const { broker: brokerUrl, results: resultsUrl, durability, resultExpiresMs, defaultQueue } = this.config
-    const options = { durability, resultExpiresMs, clock: systemClock }
+    const { broker: brokerUrl, results: resultsUrl, serializer, acceptContent } = this.config
+    this.#serializers.get(serializer) // Refuses one that is not there, before the first call does.
+    const content = new Content(this.#serializers, acceptContent)
+    const options = { ...this.config, clock: systemClock }
     const connection: Connection = await connect(brokerUrl, options)
     await connection.broker.open()
     const { broker } = connection
@@ -223,10 +240,11 @@ export class Celeriac {
       registry: this.registry,
       router: this.#router,
       clock: systemClock,
-      defaultQueue,
-      maxMessageBytes: this.config.maxMessageBytes,
+      content,
+      settings: this.config,
     })
-    this.#connected = { broker, results, producer, deadLetters: new DeadLetters(broker, results, systemClock) }
+    const deadLetters = new DeadLetters(broker, results, systemClock, content)
+    this.#connected = { broker, results, producer, deadLetters, content }
     return this.#connected
   }
 }

@@ -1,4 +1,5 @@
 /** What an application can be told, checked and defaulted once. */
+import { type Compression, checkCompression } from './compression.ts'
 import { type Duration, type Size, toBytes, toMs } from './duration.ts'
 import { CeleriacError } from './errors.ts'
 import { type Logger, stderrLogger } from './logger.ts'
@@ -7,7 +8,10 @@ import { refuseUnknown, wholeNumber } from './options.ts'
 export type Durability = 'full' | 'group' | 'relaxed'
 
 export interface AppOptions<Routes, TaskDefaults> {
-  /** URL of the broker: `sqlite://file.db`, a path, or `memory://name`. @default 'sqlite://celeriac.db' */
+  /**
+   * URL of the broker: `sqlite://file.db` or a path, `redis://`, `rediss://`, `sentinel://`, `amqp://`, `amqps://`, or
+   * `memory://name`. @default 'sqlite://celeriac.db'
+   */
   readonly broker?: string
   /** Keep states and results: true = with the broker, a URL = elsewhere. @default false */
   readonly results?: boolean | string
@@ -18,6 +22,11 @@ export interface AppOptions<Routes, TaskDefaults> {
   readonly durability?: Durability
   /** Queue of tasks that no option or route sends elsewhere. @default 'celery' */
   readonly defaultQueue?: string
+  /**
+   * Priority of calls that nothing else gives one, 0 to 9. Without one, a message takes the broker's usual place: behind
+   * all on SQLite and RabbitMQ, before all on Redis as for every Celery client there. @default none
+   */
+  readonly defaultPriority?: number
   readonly taskRoutes?: Routes
   /** Options of all tasks that do not say otherwise. */
   readonly taskDefaults?: TaskDefaults
@@ -25,10 +34,19 @@ export interface AppOptions<Routes, TaskDefaults> {
   readonly resultExpires?: Duration
   /** Largest body of a call. @default '1MB' */
   readonly maxMessageSize?: Size
-  /** Serializations that workers accept. @default ['json'] */
+  /**
+   * Serializer of calls that say none: `'json'`, `'msgpack'`, `'yaml'`, or one added by `registerSerializer`.
+   * @default 'json'
+   */
+  readonly serializer?: string
+  /** How bodies of 1 KiB and more are compressed. `zstd` needs Node 22.15 or newer. @default 'none' */
+  readonly compression?: Compression | 'none'
+  /** Serializers that workers accept, by name or content type. @default ['json'], and the app's `serializer` */
   readonly acceptContent?: readonly string[]
   /** How long a dead worker's tasks stay away. @default '30s' */
   readonly lease?: Duration
+  /** How long a call waits for a broker that cannot be reached, before it is refused. @default '10s' */
+  readonly publishTimeout?: Duration
   /** pino's shape. @default warnings and errors to stderr */
   readonly logger?: Logger
 }
@@ -39,10 +57,14 @@ export interface AppConfig {
   readonly results: string | undefined
   readonly durability: Durability
   readonly defaultQueue: string
+  readonly defaultPriority: number | undefined
   readonly resultExpiresMs: number
   readonly maxMessageBytes: number
+  readonly serializer: string
+  readonly compression: Compression | 'none'
   readonly acceptContent: readonly string[]
   readonly leaseMs: number
+  readonly publishTimeoutMs: number
   readonly logger: Logger
   /** Whether the logger was given, not defaulted. */
   readonly hasOwnLogger: boolean
@@ -53,12 +75,16 @@ const knownOptions: readonly (keyof AppOptions<unknown, unknown>)[] = [
   'results',
   'durability',
   'defaultQueue',
+  'defaultPriority',
   'taskRoutes',
   'taskDefaults',
   'resultExpires',
   'maxMessageSize',
+  'serializer',
+  'compression',
   'acceptContent',
   'lease',
+  'publishTimeout',
   'logger',
 ]
 
@@ -72,16 +98,22 @@ export function resolveConfig(options: AppOptions<unknown, unknown>): AppConfig 
       `\`durability\` must be 'full', 'group' or 'relaxed', got '${durability}'`,
     )
   }
+  const { serializer = 'json' } = options
   const resultExpiresMs = toMs(options.resultExpires ?? '1d', 'resultExpires')
   return {
     broker,
     results: results === true ? broker : results === false ? undefined : results,
     durability,
     defaultQueue,
+    defaultPriority:
+      options.defaultPriority === undefined ? undefined : wholeNumber(options.defaultPriority, 'defaultPriority', 0, 9),
     resultExpiresMs: resultExpiresMs === 0 ? Number.POSITIVE_INFINITY : resultExpiresMs,
     maxMessageBytes: toBytes(options.maxMessageSize ?? '1MB', 'maxMessageSize'),
-    acceptContent: options.acceptContent ?? ['json'],
+    serializer,
+    compression: checkCompression(options.compression ?? 'none'),
+    acceptContent: options.acceptContent ?? [...new Set(['json', serializer])],
     leaseMs: toMs(options.lease ?? '30s', 'lease'),
+    publishTimeoutMs: toMs(options.publishTimeout ?? '10s', 'publishTimeout'),
     logger: options.logger ?? stderrLogger,
     hasOwnLogger: options.logger !== undefined,
   }

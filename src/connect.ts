@@ -13,15 +13,20 @@ export interface Connection {
   readonly broker: Broker
   readonly bus: Bus
   readonly results: ResultStore
-  readonly lock: Lock
+  /** Undefined where the driver has none (RabbitMQ). */
+  readonly lock: Lock | undefined
 }
 
-type ConnectOptions = Pick<AppConfig, 'durability' | 'resultExpiresMs'> & { readonly clock: Clock }
+type ConnectOptions = Pick<AppConfig, 'durability' | 'resultExpiresMs' | 'publishTimeoutMs' | 'logger'> & {
+  readonly clock: Clock
+}
 
-const drivers: Record<string, (rest: string, options: ConnectOptions) => Promise<Connection>> = {
-  async sqlite(path, options) {
+type Driver = (rest: string, options: ConnectOptions, url: string) => Promise<Connection>
+
+const drivers: Record<string, Driver> = {
+  async sqlite(path, { durability, resultExpiresMs, clock }) {
     const driver = await import('./drivers/sqlite/index.ts')
-    const store = new driver.SqliteStore({ path, ...options })
+    const store = new driver.SqliteStore({ path, durability, resultExpiresMs, clock })
     return {
       broker: new driver.SqliteBroker(store),
       bus: new driver.SqliteBus(store),
@@ -39,10 +44,43 @@ const drivers: Record<string, (rest: string, options: ConnectOptions) => Promise
       lock: new driver.MemoryLock(options),
     }
   },
+  redis,
+  rediss: redis,
+  'redis+socket': redis,
+  'redis+cluster': redis,
+  'rediss+cluster': redis,
+  sentinel: redis,
+  amqp: rabbitmq,
+  amqps: rabbitmq,
+}
+
+async function redis(_rest: string, options: ConnectOptions, url: string): Promise<Connection> {
+  const driver = await import('./drivers/redis/index.ts')
+  const client = new driver.RedisClient({ url, ...options })
+  return {
+    broker: new driver.RedisBroker(client),
+    bus: new driver.RedisBus(client),
+    results: new driver.RedisResultStore(client),
+    lock: new driver.RedisLock(client),
+  }
+}
+
+async function rabbitmq(_rest: string, options: ConnectOptions, url: string): Promise<Connection> {
+  const driver = await import('./drivers/rabbitmq/index.ts')
+  const client = new driver.RabbitmqClient({ url, ...options })
+  return {
+    broker: new driver.RabbitmqBroker(client),
+    bus: new driver.RabbitmqBus(client),
+    results: new driver.RabbitmqResultStore(client),
+    lock: undefined,
+  }
 }
 
 /**
- * @param url `sqlite://relative/path.db`, `sqlite:///absolute/path.db`, a bare path, or `memory://name`
+ * @param url `sqlite://relative/path.db`, `sqlite:///absolute/path.db`, a bare path, `memory://name`,
+ *   `redis://user:password@host:6379/0` (`rediss://` with TLS, `redis+socket:///path?db=0`,
+ *   `sentinel://host:26379,host:26379/0?master=name`, `redis+cluster://host:6379,host:6379`), or
+ *   `amqp://user:password@host:5672/vhost` (`amqps://` with TLS)
  * @throws CeleriacError `BROKER_UNKNOWN_SCHEME`
  */
 export function connect(url: string, options: ConnectOptions): Promise<Connection> {
@@ -60,7 +98,7 @@ export function connect(url: string, options: ConnectOptions): Promise<Connectio
     )
   }
   if (rest === '') throw new CeleriacError('CONFIG_INVALID', `the URL '${url}' lacks what follows ${scheme}://`)
-  return driver(rest, options)
+  return driver(rest, options, url)
 }
 
 /** A URL without its password, for messages and banners. */

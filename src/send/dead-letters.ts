@@ -7,14 +7,20 @@ import type { Broker, Delivery, Message, OutgoingMessage, PeekedMessage } from '
 import type { Clock } from '../clock.ts'
 import { sleep } from '../clock.ts'
 import { CeleriacError } from '../errors.ts'
-import { decodeJson, encodeJson } from '../json.ts'
 import type { ResultRecord, ResultStore } from '../result/result-store.ts'
-import type { AttemptRecord, CeleriacHeader, DeadLetterHeader, Embed } from './wire.ts'
+import type { Content } from './content.ts'
+import { remainingStages } from './continuation.ts'
+import { embedOf } from './decode-task.ts'
+import { argsRepr, kwargsRepr } from './repr.ts'
+import { withoutRoutingHistory } from './routing-history.ts'
+import type { AttemptRecord, CeleriacHeader, DeadLetterHeader, WireSignature } from './wire.ts'
 
 export const deadSuffix = '.dead'
 
 /** Attempts kept with a message; the first one and the last ones tell the story. */
 const maxAttempts = 10
+/** Letters that were counted arrive within this time, unless somebody else has taken them. */
+const arrivalMs = 1_000
 
 export interface DeadLetter {
   /** Task id; the empty string where the message had none that could be read. */
@@ -31,6 +37,8 @@ export interface DeadLetter {
   readonly attempts: readonly AttemptRecord[]
   readonly args: unknown
   readonly kwargs: unknown
+  /** Tasks that wait behind it in its chain, the next one first. */
+  readonly next: readonly string[]
   readonly message: Message
 }
 
@@ -45,7 +53,12 @@ export interface RedriveOptions extends DeadLetterChoice {
   /** At most so many a second. @default as fast as it goes */
   readonly perSecond?: number
   /** Other arguments than those that failed. */
-  readonly edit?: (letter: DeadLetter) => { args?: readonly unknown[]; kwargs?: Readonly<Record<string, unknown>> }
+  readonly edit?: (letter: DeadLetter) => Arguments
+}
+
+interface Arguments {
+  readonly args?: readonly unknown[]
+  readonly kwargs?: Readonly<Record<string, unknown>>
 }
 
 /** The message as a dead letter. `celeriac` holds what its header said before, and the attempts up to now. */
@@ -53,7 +66,7 @@ export function deadLetterOf(message: Message, celeriac: CeleriacHeader, dead: D
   const { expirationMs: _expired, ...properties } = message.properties
   return {
     queue: `${dead.queue}${deadSuffix}`,
-    headers: { ...message.headers, celeriac: { ...celeriac, dead } },
+    headers: { ...withoutRoutingHistory(message.headers), celeriac: { ...celeriac, dead } },
     properties,
     body: message.body,
   }
@@ -68,11 +81,13 @@ export class DeadLetters {
   readonly #broker: Broker
   readonly #results: ResultStore | undefined
   readonly #clock: Clock
+  readonly #content: Content
 
-  constructor(broker: Broker, results: ResultStore | undefined, clock: Clock) {
+  constructor(broker: Broker, results: ResultStore | undefined, clock: Clock, content: Content) {
     this.#broker = broker
     this.#results = results
     this.#clock = clock
+    this.#content = content
   }
 
   /** Oldest first. Without a queue, those of all queues. */
@@ -80,7 +95,7 @@ export class DeadLetters {
     const letters: DeadLetter[] = []
     for (const dead of await this.#queues(queue)) {
       const peeked = await this.#broker.peek(dead, limit - letters.length)
-      letters.push(...peeked.map((message) => letterOf(message, message.deliveryCount)))
+      letters.push(...peeked.map((message) => this.#letterOf(message, message.deliveryCount)))
       if (letters.length >= limit) break
     }
     return letters
@@ -90,7 +105,7 @@ export class DeadLetters {
   async show(id: string, queue?: string): Promise<DeadLetter> {
     for (const dead of await this.#queues(queue)) {
       const found = await this.#find(dead, id)
-      if (found !== undefined) return letterOf(found, found.deliveryCount)
+      if (found !== undefined) return this.#letterOf(found, found.deliveryCount)
     }
     throw new CeleriacError(
       'DEAD_LETTER_UNKNOWN',
@@ -124,27 +139,40 @@ export class DeadLetters {
   /** The states of the task and of the steps behind it go back to PENDING, so that who asks is not told the old end. */
   async #redriveOne(letter: DeadLetter, delivery: Delivery, revived: OutgoingMessage): Promise<void> {
     const results = this.#results
-    const save = results === undefined ? [] : await pendingAgain(letter, results)
+    const save = results === undefined ? [] : await this.#pendingAgain(letter, results)
     if (results === undefined || save.length === 0) return delivery.ack({ publish: [revived] })
     if (results.sharesStorageWith(this.#broker)) return delivery.ack({ publish: [revived], save })
     await results.save(save)
     await delivery.ack({ publish: [revived] })
   }
 
-  #revived(letter: DeadLetter, edit: ReturnType<NonNullable<RedriveOptions['edit']>> = {}): OutgoingMessage {
+  #revived(letter: DeadLetter, edit: Arguments = {}): OutgoingMessage {
     const { message } = letter
     const { dead: _dead, ...celeriac } = (message.headers.celeriac ?? {}) as CeleriacHeader
     const headers = {
-      ...message.headers,
+      ...withoutRoutingHistory(message.headers),
       retries: 0,
       eta: null,
       expires: null,
       celeriac: { ...celeriac, sent: this.#clock.now() },
     }
     if (edit.args === undefined && edit.kwargs === undefined) return { ...message, headers, queue: letter.queue }
-    const [args, kwargs, embed] = decodeBody(message) ?? []
-    const body = encodeJson([edit.args ?? args, edit.kwargs ?? kwargs, embed ?? {}])
-    return { ...message, headers, body, queue: letter.queue }
+    return { ...message, ...this.#edited(message, headers, edit), queue: letter.queue }
+  }
+
+  /** The body with other arguments, in the serialization it came in. @throws CeleriacError `MESSAGE_INVALID` */
+  #edited(message: Message, { compression: _inflated, ...headers }: Message['headers'], edit: Arguments): Message {
+    const { properties } = message
+    const body = this.#content.readAny(message)
+    const old = argumentsIn(body)
+    const { args = old.args, kwargs = old.kwargs } = edit
+    const edited = Array.isArray(body) ? [args, kwargs, body[2] ?? {}] : { ...(body as object), args, kwargs }
+    const encoded = this.#content.write(edited, properties.contentType, 'none')
+    const reprs = {
+      argsrepr: argsRepr(args as readonly unknown[]),
+      kwargsrepr: kwargsRepr(kwargs as Record<string, unknown>),
+    }
+    return { headers: { ...headers, ...reprs }, properties, body: encoded.body }
   }
 
   /** Goes once through the letters there are now, so that one that dies again at once is not met again. */
@@ -158,11 +186,11 @@ export class DeadLetters {
       const consumer = await this.#broker.consume([dead], { name: 'dead-letters' })
       try {
         for (let seen = 0; seen < ready; ) {
-          const deliveries = await consumer.fetch(Math.min(500, ready - seen), { waitMs: 0 })
+          const deliveries = await consumer.fetch(Math.min(500, ready - seen), { waitMs: arrivalMs })
           if (deliveries.length === 0) break
           seen += deliveries.length
           const settled = deliveries.map(async (delivery) => {
-            const letter = letterOf(delivery.message, delivery.deliveryCount, dead)
+            const letter = this.#letterOf(delivery.message, delivery.deliveryCount, dead)
             if (!isChosen(letter, choice)) return
             await settle(letter, delivery)
             taken += 1
@@ -174,6 +202,53 @@ export class DeadLetters {
       }
     }
     return taken
+  }
+
+  #letterOf(message: Message & { queue?: string }, deliveries: number, deadQueue = message.queue ?? ''): DeadLetter {
+    const { id, task, celeriac } = message.headers
+    const { dead, attempts = [] } = (celeriac ?? {}) as CeleriacHeader
+    const body = this.#bodyOf(message)
+    return {
+      id: typeof id === 'string' ? id : '',
+      task: typeof task === 'string' ? task : null,
+      queue: dead?.queue ?? deadQueue.slice(0, -deadSuffix.length),
+      reason: dead?.reason ?? 'unknown',
+      error: dead?.error ?? null,
+      worker: dead?.worker ?? '',
+      at: dead?.at ?? '',
+      deliveries: dead?.deliveries ?? deliveries,
+      attempts,
+      ...argumentsIn(body),
+      next: remainingStages(chainIn(body)).flatMap((stage) => stage.map((signature) => signature.task)),
+      message: { headers: message.headers, properties: message.properties, body: message.body },
+    }
+  }
+
+  /** Undefined where it cannot be read. */
+  #bodyOf(message: Message): unknown {
+    try {
+      return this.#content.readAny(message)
+    } catch {
+      return undefined
+    }
+  }
+
+  async #pendingAgain(letter: DeadLetter, results: ResultStore): Promise<ResultRecord[]> {
+    const stages = remainingStages(chainIn(this.#bodyOf(letter.message)))
+    const ids = [letter.id, ...stages.flat().flatMap(({ options }) => options.task_id ?? [])]
+    const records = await results.load(ids)
+    return records
+      .filter((record) => record !== undefined)
+      .map((record) => ({
+        ...record,
+        status: 'PENDING',
+        result: null,
+        traceback: null,
+        dateDone: null,
+        doneAt: null,
+        startedAt: null,
+        worker: null,
+      }))
   }
 
   async #find(dead: string, id: string): Promise<PeekedMessage | undefined> {
@@ -196,55 +271,18 @@ function isChosen(letter: DeadLetter, { ids, filter }: DeadLetterChoice): boolea
   return (ids === undefined || ids.includes(letter.id)) && (filter === undefined || filter(letter))
 }
 
-function letterOf(
-  message: Message & { queue?: string },
-  deliveries: number,
-  deadQueue = message.queue ?? '',
-): DeadLetter {
-  const { id, task, celeriac } = message.headers
-  const { dead, attempts = [] } = (celeriac ?? {}) as CeleriacHeader
-  const [args = null, kwargs = null] = decodeBody(message) ?? []
-  return {
-    id: typeof id === 'string' ? id : '',
-    task: typeof task === 'string' ? task : null,
-    queue: dead?.queue ?? deadQueue.slice(0, -deadSuffix.length),
-    reason: dead?.reason ?? 'unknown',
-    error: dead?.error ?? null,
-    worker: dead?.worker ?? '',
-    at: dead?.at ?? '',
-    deliveries: dead?.deliveries ?? deliveries,
-    attempts,
-    args,
-    kwargs,
-    message: { headers: message.headers, properties: message.properties, body: message.body },
-  }
+/** The arguments in a body of either protocol, as far as it has any. */
+function argumentsIn(body: unknown): { args: unknown; kwargs: unknown } {
+  if (Array.isArray(body)) return { args: body[0] ?? null, kwargs: body[1] ?? null }
+  const { args = null, kwargs = null } = (body ?? {}) as { args?: unknown; kwargs?: unknown }
+  return { args, kwargs }
 }
 
-async function pendingAgain(letter: DeadLetter, results: ResultStore): Promise<ResultRecord[]> {
-  const [, , embed] = decodeBody(letter.message) ?? []
-  const { chain } = (embed ?? {}) as Partial<Embed>
-  const ids = [letter.id, ...(chain ?? []).flatMap(({ options }) => options.task_id ?? [])]
-  const records = await results.load(ids)
-  return records
-    .filter((record) => record !== undefined)
-    .map((record) => ({
-      ...record,
-      status: 'PENDING',
-      result: null,
-      traceback: null,
-      dateDone: null,
-      doneAt: null,
-      startedAt: null,
-      worker: null,
-    }))
-}
-
-/** [args, kwargs, embed], or undefined for a body that is something else. */
-function decodeBody({ body }: Message): unknown[] | undefined {
+/** The steps behind a task, the next one last; null also for what cannot be read. */
+function chainIn(body: unknown): readonly WireSignature[] | null {
   try {
-    const decoded = decodeJson(typeof body === 'string' ? body : Buffer.from(body).toString('utf8'))
-    return Array.isArray(decoded) ? decoded : undefined
+    return Array.isArray(body) ? embedOf(body[2]).chain : null
   } catch {
-    return undefined
+    return null
   }
 }

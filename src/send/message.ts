@@ -1,12 +1,14 @@
 /**
- * Task calls as messages of Celery's protocol 2, and back. Writes all its headers and properties; reads protocol 1 too.
+ * Task calls as messages of Celery's protocol 2, with all its headers and properties; `decode-task.ts` reads them.
  * https://docs.celeryq.dev/en/stable/internals/protocol.html
  */
 import { hostname } from 'node:os'
-import type { Message, OutgoingMessage, Properties } from '../broker/broker.ts'
-import { CeleriacError } from '../errors.ts'
-import { decodeJson, encodeJson, withZone } from '../json.ts'
+import type { OutgoingMessage, Properties } from '../broker/broker.ts'
+import type { Compression } from '../compression.ts'
+import { encodeJson } from '../json.ts'
+import type { Content, Encoded } from './content.ts'
 import { argsRepr, kwargsRepr } from './repr.ts'
+import { json } from './serializer.ts'
 import type { CeleriacHeader, Embed } from './wire.ts'
 
 /** One call, complete: everything a message says. Times are absolute, in epoch ms. */
@@ -23,20 +25,39 @@ export interface TaskCall {
   readonly groupIndex: number | null
   readonly retries: number
   readonly etaMs: number | null
+  /** Who keeps it until then: the broker, or, in Celery's classic form, the worker that gets it. */
+  readonly keptBy: 'broker' | 'worker'
   readonly expiresMs: number | null
   readonly ignoreResult: boolean
   readonly timeLimitS: number | null
   readonly softTimeLimitS: number | null
-  readonly priority: number
+  /** Undefined takes the broker's usual place. */
+  readonly priority: number | undefined
   readonly replyTo: string | null
   readonly shadow: string | null
+  /** How often it has replaced itself. */
+  readonly replacedTaskNesting: number
+  readonly stamps: Readonly<Record<string, unknown>> | null
   /** The caller's own headers, merged flat into the message's. */
   readonly headers: Readonly<Record<string, unknown>> | null
+  /** Name of the body's serializer. */
+  readonly serializer: string
+  readonly compression: Compression | 'none'
   readonly celeriac: CeleriacHeader
 }
 
+type ForSendersOnly =
+  | 'queue'
+  | 'keptBy'
+  | 'ignoreResult'
+  | 'replacedTaskNesting'
+  | 'stamps'
+  | 'headers'
+  | 'serializer'
+  | 'compression'
+
 /** A call as a worker reads it. */
-export interface TaskMessage extends Omit<TaskCall, 'queue' | 'headers' | 'ignoreResult'> {
+export interface TaskMessage extends Omit<TaskCall, ForSendersOnly> {
   /** Null leaves it to the task. */
   readonly ignoreResult: boolean | null
   /** All headers, as they came. */
@@ -47,14 +68,13 @@ export const emptyEmbed: Embed = { callbacks: null, errbacks: null, chain: null,
 
 const emptyEmbedJson = JSON.stringify(emptyEmbed)
 const origin = `gen${process.pid}@${hostname()}`
-const jsonType = 'application/json'
+const noStamps = {}
 
-/** @throws CeleriacError `PAYLOAD_INVALID` for arguments JSON cannot carry */
-export function encodeTask(call: TaskCall, nowMs: number): OutgoingMessage {
-  const { etaMs, expiresMs, embed } = call
-  const embedJson = embed === emptyEmbed ? emptyEmbedJson : encodeJson(embed)
+/** @throws CeleriacError `PAYLOAD_INVALID` for arguments that the serialization cannot carry */
+export function encodeTask(call: TaskCall, nowMs: number, content: Content): OutgoingMessage {
+  const { etaMs, expiresMs, stamps } = call
   // First of all, because it refuses what the reprs below could not print either.
-  const body = `[${encodeJson(call.args)},${encodeJson(call.kwargs)},${embedJson}]`
+  const encoded = encodeBody(call, content)
   const headers = {
     lang: 'js',
     task: call.task,
@@ -72,151 +92,48 @@ export function encodeTask(call: TaskCall, nowMs: number): OutgoingMessage {
     kwargsrepr: kwargsRepr(call.kwargs),
     origin,
     ignore_result: call.ignoreResult,
-    replaced_task_nesting: 0,
-    stamped_headers: null,
-    stamps: {},
+    replaced_task_nesting: call.replacedTaskNesting,
+    stamped_headers: stamps === null ? null : Object.keys(stamps),
+    stamps: stamps ?? noStamps,
     celeriac: call.celeriac,
+    ...(encoded.compression !== undefined && { compression: encoded.compression }),
     ...call.headers,
   }
   return {
     queue: call.queue,
     headers,
-    properties: propertiesOf(call, nowMs),
-    body,
-    delayMs: etaMs === null ? 0 : Math.max(0, etaMs - nowMs),
+    properties: propertiesOf(call, encoded, nowMs),
+    body: encoded.body,
+    delayMs: etaMs === null || call.keptBy === 'worker' ? 0 : Math.max(0, etaMs - nowMs),
   }
 }
 
-function propertiesOf(call: TaskCall, nowMs: number): Properties {
+/** JSON is put together from its parts, since what follows a task is mostly nothing. */
+function encodeBody({ args, kwargs, embed, serializer, compression }: TaskCall, content: Content): Encoded {
+  if (serializer !== json.name || compression !== 'none') {
+    return content.write([args, kwargs, embed], serializer, compression)
+  }
+  const embedJson = embed === emptyEmbed ? emptyEmbedJson : encodeJson(embed)
+  const { contentType, contentEncoding } = json
+  const body = `[${encodeJson(args)},${encodeJson(kwargs)},${embedJson}]`
+  return { body, contentType, contentEncoding, compression: undefined }
+}
+
+function propertiesOf(call: TaskCall, { contentType, contentEncoding }: Encoded, nowMs: number): Properties {
   return {
-    contentType: jsonType,
-    contentEncoding: 'utf-8',
+    contentType,
+    contentEncoding,
     correlationId: call.id,
-    priority: call.priority,
+    ...(call.priority !== undefined && { priority: call.priority }),
     ...(call.replyTo !== null && { replyTo: call.replyTo }),
-    ...(call.expiresMs !== null && { expirationMs: Math.max(0, call.expiresMs - nowMs) }),
+    ...(call.expiresMs !== null && { expirationMs: Math.ceil(Math.max(0, call.expiresMs - nowMs)) }),
   }
 }
 
-/** Names that may stand in `acceptContent` for a content type. */
-const contentTypes: Readonly<Record<string, string>> = {
-  json: jsonType,
-  yaml: 'application/x-yaml',
-  msgpack: 'application/x-msgpack',
-  pickle: 'application/x-python-serialize',
-}
-
-/** @throws CeleriacError `MESSAGE_INVALID` saying what is wrong and what its producer should change */
-export function decodeTask(message: Message, acceptContent: readonly string[]): TaskMessage {
-  const { contentType } = message.properties
-  if (!acceptContent.some((accepted) => (contentTypes[accepted] ?? accepted) === contentType)) {
-    throw invalid(
-      `its content type ${contentType} is not accepted here (acceptContent: ${acceptContent.join(', ')}); ` +
-        "let its producer send JSON (in Python: task_serializer = 'json')",
-    )
-  }
-  if (contentType !== jsonType) throw invalid(`its content type ${contentType} cannot be read by this version`)
-  const { compression } = message.headers
-  if (compression !== undefined && compression !== null) {
-    throw invalid(`it is compressed (${String(compression)}); let its producer send it uncompressed`)
-  }
-  const text = typeof message.body === 'string' ? message.body : Buffer.from(message.body).toString('utf8')
-  let body: unknown
-  try {
-    body = decodeJson(text)
-  } catch (error) {
-    throw invalid(`its body is ${(error as Error).message}`, error)
-  }
-  return message.headers.task === undefined ? fromProtocol1(message, body) : fromProtocol2(message, body)
-}
-
-function fromProtocol2({ headers, properties }: Message, body: unknown): TaskMessage {
-  const { task, id } = headers
-  if (typeof task !== 'string') throw invalid('its header `task` is not a text')
-  if (typeof id !== 'string') throw invalid('its header `id` is missing or not a text')
-  if (!Array.isArray(body) || body.length < 2) throw invalid('its body is not [args, kwargs, embed]')
-  const [args, kwargs, embed] = body as unknown[]
-  if (!Array.isArray(args)) throw invalid('its args are not a list')
-  if (!isObject(kwargs)) throw invalid('its kwargs are not an object')
-  const [timeLimitS, softTimeLimitS] = Array.isArray(headers.timelimit) ? headers.timelimit : []
-  return {
-    task,
-    id,
-    args,
-    kwargs,
-    embed: embedOf(embed),
-    rootId: textOr(headers.root_id, id),
-    parentId: textOr(headers.parent_id, null),
-    groupId: textOr(headers.group, null),
-    groupIndex: numberOr(headers.group_index, null),
-    retries: numberOr(headers.retries, 0),
-    etaMs: dateOf(headers.eta, 'eta'),
-    expiresMs: dateOf(headers.expires, 'expires'),
-    ignoreResult: typeof headers.ignore_result === 'boolean' ? headers.ignore_result : null,
-    timeLimitS: numberOr(timeLimitS, null),
-    softTimeLimitS: numberOr(softTimeLimitS, null),
-    priority: properties.priority ?? 0,
-    replyTo: properties.replyTo ?? null,
-    shadow: textOr(headers.shadow, null),
-    headers,
-    celeriac: isObject(headers.celeriac) ? (headers.celeriac as CeleriacHeader) : noCeleriacHeader,
-  }
-}
-
-/** The one shared `emptyEmbed` where nothing follows the task, which is what most messages say. */
-function embedOf(embed: unknown): Embed {
-  if (!isObject(embed)) return emptyEmbed
-  const { callbacks, errbacks, chain, chord } = embed as Partial<Embed>
-  if (!callbacks && !errbacks && !chain && !chord) return emptyEmbed
-  return { callbacks: callbacks ?? null, errbacks: errbacks ?? null, chain: chain ?? null, chord: chord ?? null }
-}
-
-/** Protocol 1: everything in the body, as Celery 3 sent it and some bridges still do. */
-function fromProtocol1(message: Message, body: unknown): TaskMessage {
-  if (!isObject(body) || typeof body.task !== 'string') {
-    throw invalid('it has no header `task` (protocol 2) and no `task` in its body (protocol 1)')
-  }
-  const { task, id, args = [], kwargs = {}, callbacks = null, errbacks = null, chord = null, ...rest } = body
-  const headers = {
-    ...message.headers,
-    task,
-    id,
-    retries: rest.retries,
-    eta: rest.eta,
-    expires: rest.expires,
-    group: rest.taskset ?? rest.group,
-    group_index: rest.group_index,
-    timelimit: rest.timelimit,
-  }
-  return fromProtocol2({ ...message, headers }, [args, kwargs, { callbacks, errbacks, chain: null, chord }])
-}
-
-const noCeleriacHeader: CeleriacHeader = {}
-
-/** `2026-11-22T16:16:50.753+00:00`: the form every supported Python reads. */
+/**
+ * `2026-11-22T16:16:50.753000+00:00`: the form every supported Python reads. Celery 5.2 takes whatever digits there are for
+ * microseconds (`celery/utils/iso8601.py`), and would run a task a second too early for three of them.
+ */
 export function isoDate(ms: number): string {
-  return new Date(ms).toISOString().replace('Z', '+00:00')
-}
-
-function dateOf(value: unknown, header: string): number | null {
-  if (value === null || value === undefined) return null
-  const ms = typeof value === 'string' ? Date.parse(withZone(value)) : Number.NaN
-  if (Number.isNaN(ms)) throw invalid(`its header \`${header}\` is not an ISO 8601 date: ${JSON.stringify(value)}`)
-  return ms
-}
-
-function invalid(what: string, cause?: unknown): CeleriacError {
-  return new CeleriacError('MESSAGE_INVALID', `the message cannot be run: ${what}`, { cause })
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function textOr<T>(value: unknown, otherwise: T): string | T {
-  return typeof value === 'string' ? value : otherwise
-}
-
-function numberOr<T>(value: unknown, otherwise: T): number | T {
-  return typeof value === 'number' ? value : otherwise
+  return new Date(ms).toISOString().replace('Z', '000+00:00')
 }

@@ -7,18 +7,22 @@ import type { Broker, OutgoingMessage } from '../broker/broker.ts'
 import type { AnySignature, Chain } from '../canvas/chain.ts'
 import type { Sender, Signature } from '../canvas/signature.ts'
 import type { Clock } from '../clock.ts'
+import type { Compression } from '../compression.ts'
 import { toMs } from '../duration.ts'
 import { CeleriacError } from '../errors.ts'
+import { toJsonValue } from '../json.ts'
 import { AsyncResult, type ResultSource } from '../result/async-result.ts'
 import type { ResultRecord, ResultStore } from '../result/result-store.ts'
 import { type CallOptions, etaOf, expiresOf } from '../task/call-options.ts'
 import { runningTask } from '../task/context.ts'
 import { inputFromWire, validate, type WireArguments } from '../task/input.ts'
 import type { Registry, TaskDefinition } from '../task/registry.ts'
-import type { Successor } from './continuation.ts'
+import type { Successor } from './composite.ts'
+import type { Content } from './content.ts'
 import { emptyEmbed, encodeTask, type TaskCall, type TaskMessage } from './message.ts'
 import type { Router } from './router.ts'
 import type { Embed, WireOptions, WireSignature } from './wire.ts'
+import { callOptionsOf, stampsOf, turnedPriority } from './wire-options.ts'
 
 export interface ProducerParts {
   readonly broker: Broker
@@ -26,7 +30,16 @@ export interface ProducerParts {
   readonly registry: Registry
   readonly router: Router
   readonly clock: Clock
+  readonly content: Content
+  readonly settings: ProducerSettings
+}
+
+/** The application's settings, for calls and tasks that do not say otherwise. */
+export interface ProducerSettings {
   readonly defaultQueue: string
+  readonly defaultPriority: number | undefined
+  readonly serializer: string
+  readonly compression: Compression | 'none'
   readonly maxMessageBytes: number
 }
 
@@ -118,15 +131,16 @@ export class Producer implements Sender {
   }
 
   #call(task: string, wire: WireArguments, options: CallOptions, position: Position, nowMs: number): TaskCall {
-    const definition = this.#parts.registry.get(task)
-    const route = this.#parts.router(task, wire.args, wire.kwargs)
+    const { registry, router, results, settings } = this.#parts
+    const definition = registry.get(task)
+    const route = router(task, wire.args, wire.kwargs)
     const id = options.taskId ?? randomUUID()
     const etaMs = etaOf(options, nowMs)
     const own = definition?.options
     return {
       task,
       id,
-      queue: options.queue ?? own?.queue ?? route.queue ?? this.#parts.defaultQueue,
+      queue: options.queue ?? own?.queue ?? route.queue ?? settings.defaultQueue,
       args: wire.args,
       kwargs: wire.kwargs,
       embed: emptyEmbed,
@@ -136,13 +150,19 @@ export class Producer implements Sender {
       groupIndex: null,
       retries: 0,
       etaMs,
+      // A task of others may be one of Python's; those must get it, should no worker of ours be left to send it on.
+      keptBy: definition === undefined ? 'worker' : 'broker',
       expiresMs: expiresOf(options, nowMs) ?? (own?.expiresMs === undefined ? null : nowMs + own.expiresMs),
       ignoreResult: options.ignoreResult ?? own?.ignoreResult ?? false,
       ...timeLimits(options),
-      priority: options.priority ?? own?.priority ?? route.priority ?? 0,
-      replyTo: null,
+      priority: options.priority ?? own?.priority ?? route.priority ?? settings.defaultPriority,
+      replyTo: results?.replyTo ?? null,
       shadow: null,
-      headers: options.headers ?? null,
+      replacedTaskNesting: 0,
+      stamps: null,
+      headers: options.headers === undefined ? null : (toJsonValue(options.headers) as TaskCall['headers']),
+      serializer: options.serializer ?? own?.serializer ?? settings.serializer,
+      compression: options.compression ?? own?.compression ?? settings.compression,
       celeriac: { sent: etaMs ?? nowMs },
     }
   }
@@ -154,8 +174,9 @@ export class Producer implements Sender {
     const { countdown, eta, expires } = parts.options
     const options: WireOptions = {
       task_id: id ?? call.id,
+      ...(call.replyTo !== null && { reply_to: call.replyTo }),
       queue: call.queue,
-      priority: call.priority,
+      ...(call.priority !== undefined && { priority: turnedPriority(call.priority, this.#unsetPriority) }),
       ...(countdown !== undefined && { countdown: toMs(countdown, 'countdown') / 1_000 }),
       ...(eta !== undefined && { eta: eta.toISOString() }),
       ...(expires !== undefined && {
@@ -165,6 +186,8 @@ export class Producer implements Sender {
       ...(call.softTimeLimitS !== null && { soft_time_limit: call.softTimeLimitS }),
       ...(call.ignoreResult && { ignore_result: true }),
       ...(call.headers !== null && { headers: call.headers }),
+      ...(parts.options.serializer !== undefined && { serializer: parts.options.serializer }),
+      ...(parts.options.compression !== undefined && { compression: parts.options.compression }),
     }
     const { task, args, kwargs, immutable } = parts
     return { task, args, kwargs, options, subtask_type: null, immutable }
@@ -172,11 +195,8 @@ export class Producer implements Sender {
 
   #successorCall(after: TaskMessage, { signature, partialArgs, chain }: Successor, nowMs: number): TaskCall {
     const { task, options, immutable } = signature
-    if (signature.subtask_type !== null && signature.subtask_type !== undefined) {
-      throw new CeleriacError('UNSUPPORTED', `a ${signature.subtask_type} inside a message cannot be continued here`)
-    }
     const wire = { args: immutable ? signature.args : [...partialArgs, ...signature.args], kwargs: signature.kwargs }
-    const call = this.#call(task, wire, callOptionsOf(options), { rootId: after.rootId, parentId: after.id }, nowMs)
+    const call = this.#call(task, wire, this.#optionsOf(options), { rootId: after.rootId, parentId: after.id }, nowMs)
     const embed: Embed = {
       callbacks: options.link ?? null,
       errbacks: options.link_error ?? null,
@@ -188,33 +208,33 @@ export class Producer implements Sender {
       embed,
       groupId: options.group_id ?? null,
       groupIndex: options.group_index ?? null,
-      replyTo: options.reply_to ?? null,
+      replyTo: options.reply_to ?? after.replyTo,
       shadow: options.shadow ?? null,
+      replacedTaskNesting: typeof options.replaced_task_nesting === 'number' ? options.replaced_task_nesting : 0,
+      stamps: stampsOf(options),
     }
   }
 
   /** Publishes and records in one turn, so that a store that is both commits them together. */
   async #publish(calls: readonly TaskCall[], nowMs: number, records?: readonly ResultRecord[]): Promise<void> {
     const { broker, results } = this.#parts
-    const messages = dueAt(
-      calls.map((call) => this.#encode(call, nowMs)),
-      calls,
-      () => this.#parts.clock.now(),
-    )
+    const messages = calls.map((call) => this.#encode(call, nowMs))
+    const outgoing = shortened(messages, () => this.#parts.clock.now() - nowMs)
     const pending = records ?? calls.flatMap((call) => this.#pending(call, nowMs))
-    if (results === undefined || pending.length === 0) await broker.publish(messages)
-    else if (results.sharesStorageWith(broker)) await Promise.all([broker.publish(messages), results.save(pending)])
+    if (results === undefined || pending.length === 0) await broker.publish(outgoing)
+    else if (results.sharesStorageWith(broker)) await Promise.all([broker.publish(outgoing), results.save(pending)])
     else {
       await results.save(pending)
-      await broker.publish(messages)
+      await broker.publish(outgoing)
     }
     const parent = runningTask()
     if (parent !== undefined) for (const call of calls) parent.addChild(call.id)
   }
 
   #encode(call: TaskCall, nowMs: number): OutgoingMessage {
-    const message = encodeTask(call, nowMs)
-    const limit = Math.min(this.#parts.maxMessageBytes, this.#parts.broker.capabilities.maxMessageBytes)
+    const { settings, broker, content } = this.#parts
+    const message = encodeTask(call, nowMs, content)
+    const limit = Math.min(settings.maxMessageBytes, broker.capabilities.maxMessageBytes)
     if (message.body.length * 3 > limit && Buffer.byteLength(message.body) > limit) {
       throw new CeleriacError(
         'PAYLOAD_TOO_LARGE',
@@ -222,7 +242,9 @@ export class Producer implements Sender {
           'send a reference to the data instead of the data, or raise `maxMessageSize`',
       )
     }
-    return message
+    // Where the broker keeps nothing back for so long, it comes early, and the worker gives it back until it is due.
+    const { maxDelayMs } = broker.capabilities
+    return (message.delayMs ?? 0) > maxDelayMs ? { ...message, delayMs: maxDelayMs } : message
   }
 
   #pending(call: TaskCall, nowMs: number, children: readonly string[] = []): ResultRecord[] {
@@ -235,10 +257,18 @@ export class Producer implements Sender {
     const ids = [first.id, ...steps.map((step) => step.options.task_id as string)]
     const later = steps.flatMap((step, index) => {
       const position = { rootId: first.rootId, parentId: ids[index] as string }
-      const call = this.#call(step.task, step, callOptionsOf(step.options), position, nowMs)
+      const call = this.#call(step.task, step, this.#optionsOf(step.options), position, nowMs)
       return this.#pending({ ...call, celeriac: {} }, nowMs, ids.slice(index + 2, index + 3))
     })
     return [...this.#pending(first, nowMs, ids.slice(1, 2)), ...later]
+  }
+
+  #optionsOf(options: WireOptions): CallOptions {
+    return callOptionsOf(options, this.#unsetPriority, (name) => this.#parts.content.writes(name))
+  }
+
+  get #unsetPriority(): number {
+    return this.#parts.broker.capabilities.unsetPriority
   }
 
   #checkInput(task: string, { args, kwargs }: WireArguments): unknown {
@@ -248,13 +278,10 @@ export class Producer implements Sender {
 }
 
 /** Making ten thousand messages takes a while, by which their delays would be too long. */
-function dueAt(messages: OutgoingMessage[], calls: readonly TaskCall[], now: () => number): OutgoingMessage[] {
-  if (calls.every((call) => call.etaMs === null)) return messages
-  const nowMs = now()
-  return messages.map((message, index) => {
-    const etaMs = calls[index]?.etaMs ?? nowMs
-    return { ...message, delayMs: Math.max(0, etaMs - nowMs) }
-  })
+function shortened(messages: OutgoingMessage[], took: () => number): OutgoingMessage[] {
+  if (messages.every(({ delayMs = 0 }) => delayMs === 0)) return messages
+  const tookMs = took()
+  return messages.map((message) => ({ ...message, delayMs: Math.max(0, (message.delayMs ?? 0) - tookMs) }))
 }
 
 /** What is known of a call before any worker has it. */
@@ -273,6 +300,7 @@ function pendingRecord(call: TaskCall, nowMs: number, children: readonly string[
     queue: call.queue,
     worker: null,
     retries: 0,
+    replyTo: call.replyTo,
     sentAt: call.celeriac.sent === undefined ? null : nowMs,
     startedAt: null,
     doneAt: null,
@@ -295,22 +323,5 @@ function timeLimits(options: CallOptions): { timeLimitS: number | null; softTime
   return {
     timeLimitS: timeLimit === undefined ? null : toMs(timeLimit, 'timeLimit') / 1_000,
     softTimeLimitS: softTimeLimit === undefined ? null : toMs(softTimeLimit, 'softTimeLimit') / 1_000,
-  }
-}
-
-/** Wire options as call options. A foreign `expires` or `eta` text is a date; numbers are seconds. */
-function callOptionsOf(options: WireOptions): CallOptions {
-  return {
-    ...(options.task_id !== undefined && { taskId: options.task_id }),
-    ...(options.queue !== undefined && { queue: options.queue }),
-    ...(options.priority !== undefined && { priority: options.priority }),
-    ...(typeof options.countdown === 'number' && { countdown: options.countdown }),
-    ...(typeof options.eta === 'string' && { eta: new Date(options.eta) }),
-    ...(typeof options.expires === 'number' && { expires: options.expires }),
-    ...(typeof options.expires === 'string' && { expires: new Date(options.expires) }),
-    ...(typeof options.time_limit === 'number' && { timeLimit: options.time_limit }),
-    ...(typeof options.soft_time_limit === 'number' && { softTimeLimit: options.soft_time_limit }),
-    ...(typeof options.ignore_result === 'boolean' && { ignoreResult: options.ignore_result }),
-    ...(options.headers !== undefined && { headers: options.headers }),
   }
 }

@@ -1,4 +1,5 @@
 /** What can be said about one call, beside its arguments. */
+import { type Compression, checkCompression } from '../compression.ts'
 import { type Duration, toMs } from '../duration.ts'
 import { CeleriacError } from '../errors.ts'
 import { refuseUnknown, wholeNumber } from '../options.ts'
@@ -10,17 +11,21 @@ export interface CallOptions {
   readonly eta?: Date
   /** Never start later than this: a time from now, or a date. */
   readonly expires?: Duration | Date
-  /** 0 to 9; 9 is the most urgent. */
+  /** 0 to 9; 9 is the most urgent. Without one, a message takes the broker's usual place: see `defaultPriority`. */
   readonly priority?: number
   readonly queue?: string
   /** An id of your own, for calls that must be found or recognised. @default a random UUID */
   readonly taskId?: string
-  /** Headers of your own; the task finds them in `ctx.headers`. */
+  /** Headers of your own, as JSON data; the task finds them in `ctx.headers`. */
   readonly headers?: Readonly<Record<string, unknown>>
   readonly ignoreResult?: boolean
   /** Overrides the task's, for this call. */
   readonly softTimeLimit?: Duration
   readonly timeLimit?: Duration
+  /** Name of the body's serializer: `'json'`, `'msgpack'`, `'yaml'`, or one registered. */
+  readonly serializer?: string
+  /** How the body is compressed, from 1 KiB on. */
+  readonly compression?: Compression | 'none'
 }
 
 const known: readonly (keyof CallOptions)[] = [
@@ -34,7 +39,21 @@ const known: readonly (keyof CallOptions)[] = [
   'ignoreResult',
   'softTimeLimit',
   'timeLimit',
+  'serializer',
+  'compression',
 ]
+
+/** What the message itself says in its headers (Celery's protocol 2), or what brokers and workers add. */
+const messageHeaders: ReadonlySet<string> = new Set([
+  ...['lang', 'task', 'id', 'shadow', 'eta', 'expires', 'group', 'group_index', 'retries', 'timelimit', 'root_id'],
+  ...['parent_id', 'argsrepr', 'kwargsrepr', 'origin', 'ignore_result', 'replaced_task_nesting', 'stamped_headers'],
+  ...['stamps', 'compression', 'celeriac', 'redelivered'],
+])
+
+/** Whether a header is the caller's to give. */
+export function isOwnHeader(name: string): boolean {
+  return !messageHeaders.has(name) && !/^x-(?:(?:first|last)-)?death/.test(name)
+}
 
 /** @throws CeleriacError `CONFIG_INVALID` */
 export function checkCallOptions(options: CallOptions): CallOptions {
@@ -49,6 +68,11 @@ export function checkCallOptions(options: CallOptions): CallOptions {
     throw new CeleriacError('CONFIG_INVALID', '`expires` must be a duration or a valid Date, got Invalid Date')
   }
   if (options.priority !== undefined) wholeNumber(options.priority, 'priority', 0, 9)
+  if (options.compression !== undefined) checkCompression(options.compression)
+  for (const name in options.headers) {
+    if (isOwnHeader(name)) continue
+    throw new CeleriacError('CONFIG_INVALID', `\`headers\` must not hold '${name}', which the message itself says`)
+  }
   if (options.taskId === '') throw new CeleriacError('CONFIG_INVALID', '`taskId` must not be empty')
   return options
 }

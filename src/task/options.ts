@@ -1,5 +1,6 @@
 /** What can be said about a task, and how it is checked and defaulted: once, when the task is registered. */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { type Compression, checkCompression } from '../compression.ts'
 import { type Duration, toMs } from '../duration.ts'
 import { CeleriacError } from '../errors.ts'
 import { refuseUnknown, wholeNumber } from '../options.ts'
@@ -8,7 +9,7 @@ import type { ErrorMatch, RetryPolicy } from './retry-policy.ts'
 export interface TaskOptions {
   /** Queue its calls go to. @default the route that matches its name, else the app's default queue */
   readonly queue?: string
-  /** 0 to 9; 9 is the most urgent. @default 0 */
+  /** 0 to 9; 9 is the most urgent. @default the priority of its route, else the app's `defaultPriority` */
   readonly priority?: number
   /** A call not started within this time is never run; its state becomes REVOKED. @default never */
   readonly expires?: Duration
@@ -38,6 +39,10 @@ export interface TaskOptions {
   readonly softTimeLimit?: Duration
   /** After this time of a run it counts as failed, whether it heeds its signal or not. @default no limit */
   readonly timeLimit?: Duration
+  /** Name of the serializer of its calls. @default the app's */
+  readonly serializer?: string
+  /** How its calls are compressed, from 1 KiB on. @default the app's */
+  readonly compression?: Compression | 'none'
 }
 
 /** `TaskOptions`, complete and in milliseconds. */
@@ -51,6 +56,8 @@ export interface ResolvedTaskOptions extends RetryPolicy {
   readonly maxDeliveries: number
   readonly softTimeLimitMs: number | undefined
   readonly timeLimitMs: number | undefined
+  readonly serializer: string | undefined
+  readonly compression: Compression | 'none' | undefined
 }
 
 const known: readonly (keyof TaskOptions | 'input' | 'bind')[] = [
@@ -72,6 +79,8 @@ const known: readonly (keyof TaskOptions | 'input' | 'bind')[] = [
   'maxDeliveries',
   'softTimeLimit',
   'timeLimit',
+  'serializer',
+  'compression',
 ]
 
 /** Options for all tasks, by their names; their values are checked with each task. @throws CeleriacError `CONFIG_INVALID` */
@@ -109,6 +118,8 @@ export function resolveTaskOptions(name: string, own: TaskOptions, defaults: Tas
     maxDeliveries: wholeNumber(maxDeliveries, at('maxDeliveries'), 1),
     softTimeLimitMs: ms(options.softTimeLimit, 'softTimeLimit'),
     timeLimitMs: ms(options.timeLimit, 'timeLimit'),
+    serializer: options.serializer,
+    compression: options.compression === undefined ? undefined : checkCompression(options.compression),
   }
 }
 

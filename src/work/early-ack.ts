@@ -4,6 +4,7 @@
  */
 import type { Broker, Delivery, Effects } from '../broker/broker.ts'
 import type { ResultStore } from '../result/result-store.ts'
+import { withoutRoutingHistory } from '../send/routing-history.ts'
 
 export function acknowledged(delivery: Delivery, broker: Broker, results: ResultStore | undefined): Delivery {
   const { queue, message, deliveryCount } = delivery
@@ -11,6 +12,7 @@ export function acknowledged(delivery: Delivery, broker: Broker, results: Result
     queue,
     message,
     deliveryCount,
+    delayMs: 0,
     async ack({ publish = [], save = [] }: Effects = {}) {
       // In one turn, so that a store that is both commits them together.
       if (results?.sharesStorageWith(broker)) await Promise.all([results.save(save), broker.publish(publish)])
@@ -19,7 +21,8 @@ export function acknowledged(delivery: Delivery, broker: Broker, results: Result
         await broker.publish(publish)
       }
     },
-    release: (delayMs = 0) => broker.publish([{ ...message, queue, delayMs }]),
+    release: (delayMs = 0) =>
+      broker.publish([{ ...message, headers: withoutRoutingHistory(message.headers), queue, delayMs }]),
     reject: () => Promise.resolve(),
     extend: () => Promise.resolve(),
   }

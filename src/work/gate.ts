@@ -1,7 +1,9 @@
 /** The gate: reads a delivery and decides whether it may run. What may not leaves with the outcome that says why. */
 import type { Delivery } from '../broker/broker.ts'
 import { CeleriacError } from '../errors.ts'
-import { decodeTask, type TaskMessage } from '../send/message.ts'
+import type { Content } from '../send/content.ts'
+import { decodeTask } from '../send/decode-task.ts'
+import type { TaskMessage } from '../send/message.ts'
 import type { Registry } from '../task/registry.ts'
 import { type Attempt, createAttempt } from './attempt.ts'
 import type { Outcome } from './outcome.ts'
@@ -12,13 +14,13 @@ export type Passage =
 
 export interface GateParts {
   readonly registry: Registry
-  readonly acceptContent: readonly string[]
+  readonly content: Content
 }
 
-export function passGate(delivery: Delivery, { registry, acceptContent }: GateParts, nowMs: number): Passage {
+export function passGate(delivery: Delivery, { registry, content }: GateParts, nowMs: number): Passage {
   let message: TaskMessage
   try {
-    message = decodeTask(delivery.message, acceptContent)
+    message = decodeTask(delivery.message, content)
   } catch (error) {
     return { pass: false, message: undefined, outcome: { kind: 'poison', error, reason: 'unreadable' } }
   }
@@ -29,10 +31,14 @@ export function passGate(delivery: Delivery, { registry, acceptContent }: GatePa
   if (definition === undefined) {
     return refuse({ kind: 'poison', error: registry.unknown(message.task), reason: 'unknown task' })
   }
+  if (message.embed.chord !== null) {
+    const error = new CeleriacError('UNSUPPORTED', 'it is a member of a chord, which this version cannot complete')
+    return refuse({ kind: 'poison', error, reason: 'member of a chord' })
+  }
   const losses = delivery.deliveryCount - 1
   if (losses >= definition.options.maxDeliveries) {
     const error = new CeleriacError(
-      'MESSAGE_INVALID',
+      'WORKER_LOST',
       `${losses} workers were lost while they had this task; it may be what kills them`,
     )
     return refuse({ kind: 'poison', error, reason: 'worker lost' })

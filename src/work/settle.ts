@@ -4,17 +4,18 @@
  * between two of them repeats work and never loses it: after the first the task runs again and is stored again, after
  * the second its successors may be sent twice.
  */
-import type { Broker, Delivery, Effects, OutgoingMessage } from '../broker/broker.ts'
+import type { Broker, Delivery, Effects, OutgoingMessage, Properties } from '../broker/broker.ts'
 import type { Clock } from '../clock.ts'
 import { toJsonValue } from '../json.ts'
 import type { ResultRecord, ResultStore, StoredError } from '../result/result-store.ts'
 import type { TaskState } from '../result/states.ts'
 import { nameAndMessage, storeError, tracebackOf } from '../result/stored-error.ts'
-import { afterFailure, afterSuccess, remainingSteps } from '../send/continuation.ts'
+import { afterFailure, afterSuccess, remainingStages } from '../send/continuation.ts'
 import { addAttempt, deadLetterOf } from '../send/dead-letters.ts'
 import { emptyEmbed, isoDate, type TaskMessage } from '../send/message.ts'
 import type { Producer } from '../send/producer.ts'
-import type { CeleriacHeader } from '../send/wire.ts'
+import { withoutRoutingHistory } from '../send/routing-history.ts'
+import type { CeleriacHeader, WireSignature } from '../send/wire.ts'
 import { type Attempt, fenceOf } from './attempt.ts'
 import type { Outcome } from './outcome.ts'
 
@@ -36,7 +37,10 @@ export interface Settled {
 /** @throws LeaseLostError somebody else has the task now; nothing was stored or sent (by an atomic store) */
 export function settle(settled: Settled, outcome: Outcome, parts: SettleParts): Promise<void> {
   const { delivery } = settled
-  if (outcome.kind === 'early') return delivery.release(outcome.delayMs)
+  if (outcome.kind === 'early') {
+    // Where the broker keeps nothing back for so long, it comes early again, and goes back again.
+    return delivery.release(Math.min(outcome.delayMs, parts.broker.capabilities.maxDelayMs))
+  }
   if (outcome.kind === 'interrupted') return delivery.release()
   try {
     return commit(delivery, effectsOf(settled, outcome, parts), parts)
@@ -105,12 +109,23 @@ function retry(attempt: Attempt, { error, countdownMs }: Ended & { kind: 'retry'
   const again: OutgoingMessage = {
     ...delivery.message,
     queue: delivery.queue,
-    headers: { ...delivery.message.headers, retries: message.retries + 1, eta: isoDate(etaMs), celeriac },
-    delayMs: countdownMs,
+    properties: remaining(delivery.message.properties, message.expiresMs, nowMs),
+    headers: {
+      ...withoutRoutingHistory(delivery.message.headers),
+      retries: message.retries + 1,
+      eta: isoDate(etaMs),
+      celeriac,
+    },
+    delayMs: Math.min(countdownMs, parts.broker.capabilities.maxDelayMs),
   }
   if (!keepsResult(attempt, parts.results)) return { publish: [again] }
   const record = recordOf(attempt, 'RETRY', storeError(error), tracebackOf(error), attempt.children, parts)
   return { publish: [again], save: [record] }
+}
+
+/** The time to live that is left of a message that expires. */
+function remaining(properties: Properties, expiresMs: number | null, nowMs: number): Properties {
+  return expiresMs === null ? properties : { ...properties, expirationMs: Math.max(0, expiresMs - nowMs) }
 }
 
 /** FAILURE for the task and for the steps that will not run, error callbacks, and the message to the dead letters. */
@@ -202,6 +217,7 @@ function recordOf(
     queue: delivery.queue,
     worker,
     retries: message.retries,
+    replyTo: message.replyTo,
     sentAt: message.celeriac.sent ?? null,
     startedAt,
     doneAt: ended ? nowMs : null,
@@ -221,14 +237,25 @@ function endOfChain(
   parts: SettleParts,
 ): ResultRecord[] {
   const { message } = own
-  const steps = remainingSteps(message).filter(({ options }) => options.task_id !== undefined)
-  const ids = steps.map(({ options }) => options.task_id as string)
-  const record = recordOf(own, status, error, traceback, [...own.children, ...ids.slice(0, 1)], parts)
-  const skipped = steps.map(({ task, options }, index): ResultRecord => {
-    const position = { parentId: ids[index - 1] ?? message.id, groupId: options.group_id ?? null, name: task }
-    const unsent = { queue: options.queue ?? null, worker: null, retries: 0, sentAt: null, startedAt: null, fence: 0 }
-    const children = ids.slice(index + 1, index + 2)
-    return { ...record, ...position, ...unsent, taskId: ids[index] as string, traceback: null, children }
+  const stages = remainingStages(message.embed.chain)
+  const record = recordOf(own, status, error, traceback, [...own.children, ...idsOf(stages[0])], parts)
+  const unsent = { queue: null, worker: null, retries: 0, sentAt: null, startedAt: null, traceback: null, fence: 0 }
+  const skipped = stages.flatMap((stage, index) => {
+    const parentId = idsOf(stages[index - 1])[0] ?? message.id
+    const children = idsOf(stages[index + 1])
+    return stage.filter(hasId).map(({ task, options }): ResultRecord => {
+      const own = { taskId: options.task_id as string, name: task, queue: options.queue ?? null }
+      const place = { parentId, groupId: options.group_id ?? null, replyTo: options.reply_to ?? record.replyTo }
+      return { ...record, ...unsent, ...own, ...place, children }
+    })
   })
   return [record, ...skipped]
+}
+
+function idsOf(stage: readonly WireSignature[] = []): string[] {
+  return stage.filter(hasId).map(({ options }) => options.task_id as string)
+}
+
+function hasId({ options }: WireSignature): boolean {
+  return options.task_id !== undefined
 }

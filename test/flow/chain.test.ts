@@ -289,19 +289,19 @@ describe('a step that cannot go on', () => {
     const app = newApp()
     app.task('add', (x: number, y: number) => x + y)
     const worker = await app.worker()
-    const group = {
-      task: 'celery.group',
+    const chord = {
+      task: 'celery.chord',
       args: [],
-      kwargs: { tasks: [] },
+      kwargs: { kwargs: {}, header: [], body: { task: 'add' } },
       options: { task_id: 'g' },
-      subtask_type: 'group',
+      subtask_type: 'chord',
     }
 
-    const id = await publishForeign(app, 'add', { args: [1, 1], embed: { chain: [group] } })
+    const id = await publishForeign(app, 'add', { args: [1, 1], embed: { chain: [chord] } })
     const error = await rejection(app.result(id).get({ timeout: '2s' }))
     await worker.stop()
 
-    expect(error.message).toBe('a group inside a message cannot be continued here')
+    expect(error.message).toBe('a chord inside a message cannot be started here')
     expect(await app.deadLetters.list()).toMatchObject([{ id, reason: 'failed' }])
   })
 
@@ -311,9 +311,9 @@ describe('a step that cannot go on', () => {
       throw new RangeError('no')
     })
     const worker = await app.worker()
-    const group = { task: 'celery.group', args: [], kwargs: { tasks: [] }, options: {}, subtask_type: 'group' }
+    const chord = { task: 'celery.chord', args: [], kwargs: {}, options: {}, subtask_type: 'chord' }
 
-    const id = await publishForeign(app, 'fail', { embed: { errbacks: [group] } })
+    const id = await publishForeign(app, 'fail', { embed: { errbacks: [chord] } })
     const error = await rejection(app.result(id).get({ timeout: '2s' }))
     await worker.stop()
 
@@ -322,7 +322,7 @@ describe('a step that cannot go on', () => {
       {
         id,
         reason: 'failed',
-        error: { message: 'no (its error callbacks were not sent: a group inside a message cannot be continued here)' },
+        error: { message: 'no (its error callbacks were not sent: a chord inside a message cannot be started here)' },
       },
     ])
   })

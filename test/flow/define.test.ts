@@ -246,7 +246,8 @@ describe('options that cannot work are refused when they are given', () => {
 
     expect(error).toMatchObject({ code: 'BROKER_UNKNOWN_SCHEME' })
     expect(error.message).toBe(
-      "no driver serves 'sqlit://' (sqlit://shop.db); did you mean 'sqlite://'? known: sqlite://, memory://",
+      "no driver serves 'sqlit://' (sqlit://shop.db); did you mean 'sqlite://'? known: sqlite://, memory://, " +
+        'redis://, rediss://, redis+socket://, redis+cluster://, rediss+cluster://, sentinel://, amqp://, amqps://',
     )
   })
 })

@@ -115,7 +115,7 @@ interface Foreign {
   readonly headers?: Readonly<Record<string, unknown>>
   readonly contentType?: string
   /** Instead of args, kwargs and embed. */
-  readonly body?: string
+  readonly body?: string | Uint8Array
 }
 
 /** Publishes a message as another program would, with no more than Celery's protocol asks for. */
@@ -162,7 +162,13 @@ function isOpen(app: Celeriac): boolean {
 
 /** Queues that somebody still consumes, or has messages of, when every application is closed. */
 async function leftovers(url: string): Promise<string[]> {
-  const { broker } = await connect(url, { durability: 'group', resultExpiresMs: 0, clock: systemClock })
+  const { broker } = await connect(url, {
+    durability: 'group',
+    resultExpiresMs: 0,
+    publishTimeoutMs: 10_000,
+    logger: silent,
+    clock: systemClock,
+  })
   await broker.open()
   try {
     const queues = await broker.queues()

@@ -60,7 +60,7 @@ describe.each(brokers)('a result, on $broker', ({ url }) => {
       result: 1,
       traceback: null,
       children: [],
-      dateDone: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00$/),
+      dateDone: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00$/),
       parentId: null,
       rootId: result.id,
       name: 'pick',

@@ -212,6 +212,43 @@ describe.each(brokers)('a failed task, on $broker', ({ url }) => {
     expect((waiting?.at ?? 0) - Date.now()).toBeGreaterThan(3_590_000)
   })
 
+  it('keeps all that its message said, but for what RabbitMQ told of its way', async () => {
+    const app = newApp({ broker: url() })
+    app.task('pick', { autoretryFor: () => true, defaultRetryDelay: '1h' }, () => {
+      throw new AisleBusy('busy')
+    })
+    await app.worker()
+    const expires = new Date(Date.now() + 7_200_000).toISOString()
+    const said = {
+      ...{ shadow: 'alias', expires, group: 'g', group_index: 2, timelimit: [30, 20], root_id: 'r', parent_id: 'p' },
+      ...{ ignore_result: false, replaced_task_nesting: 3, stamped_headers: ['batch'], stamps: { batch: ['b1'] } },
+      ...{ tenant: 'acme', origin: 'gen7@h', lang: 'py', argsrepr: '(1,)' },
+    }
+    const death = { 'x-death': [{ count: 1 }], 'x-first-death-queue': 'q', 'x-last-death-reason': 'expired' }
+    const embed = {
+      callbacks: [{ task: 'a' }],
+      errbacks: [{ task: 'b' }],
+      chain: [{ task: 'c', options: { task_id: 'c' } }],
+      chord: null,
+    }
+    const properties = {
+      contentType: 'application/json',
+      contentEncoding: 'utf-8',
+      replyTo: 'theirs',
+      expirationMs: 9e6,
+    }
+    const body = JSON.stringify([[1], { k: 2 }, embed])
+
+    const headers = { task: 'pick', id: 'x', retries: 1, ...said, ...death }
+    await app.broker.publish([{ queue: 'celery', headers, properties, body }])
+    await until(async () => (await app.broker.depth('celery')).delayed === 1)
+    const [again] = await app.broker.peek('celery', 1)
+
+    expect(again).toMatchObject({ body, properties: { replyTo: 'theirs' }, headers: { id: 'x', retries: 2, ...said } })
+    expect(Object.keys(again?.headers ?? {}).filter((name) => name.startsWith('x-'))).toEqual([])
+    expect(again?.properties.expirationMs).toBeLessThanOrEqual(7_200_000)
+  })
+
   it('is given up after its last retry: FAILURE, and a dead letter that tells every attempt', async () => {
     const app = newApp({ broker: url() })
     let runs = 0

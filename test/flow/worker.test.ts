@@ -328,7 +328,7 @@ describe.each(brokers)('a message that can never be run goes to the dead letters
     const id = await publishForeign(app, 'warehouse.pik', { args: [1] })
     const error = await rejection(app.result(id).get())
 
-    expect(error).toMatchObject({ code: 'TASK_FAILED', type: 'CeleriacError' })
+    expect(error).toMatchObject({ code: 'TASK_FAILED', type: 'NotRegistered', module: 'celery.exceptions' })
     expect(error.message).toBe("no task is named 'warehouse.pik'; did you mean 'warehouse.pick'?")
     expect(await app.deadLetters.list()).toMatchObject([
       { id, task: 'warehouse.pik', queue: 'celery', reason: 'unknown task', args: [1], deliveries: 1 },
@@ -354,13 +354,35 @@ describe.each(brokers)('a message that can never be run goes to the dead letters
     [
       'it is pickled',
       { contentType: 'application/x-python-serialize', body: 'gAR9' },
-      'the message cannot be run: its content type application/x-python-serialize is not accepted here ' +
-        "(acceptContent: json); let its producer send JSON (in Python: task_serializer = 'json')",
+      'the message cannot be run: its content type application/x-python-serialize is never read: unpickling runs ' +
+        "whatever the writer wants to be run; let its producer send JSON (in Python: task_serializer = 'json')",
     ],
     [
-      'it is compressed',
+      'it is of a kind that is not accepted',
+      { contentType: 'application/x-yaml', body: '[[], {}, {}]' },
+      'the message cannot be run: its content type application/x-yaml is not accepted here (acceptContent: json); ' +
+        "let its producer send JSON (in Python: task_serializer = 'json')",
+    ],
+    [
+      'it has no content type that is spelt as it is',
+      { contentType: 'application/json; charset=utf-8' },
+      /its content type application\/json; charset=utf-8 is not accepted here/,
+    ],
+    [
+      'it is not compressed, though it says so',
       { headers: { compression: 'application/x-gzip' }, body: 'x' },
-      'the message cannot be run: it is compressed (application/x-gzip); let its producer send it uncompressed',
+      /^the message cannot be run: it says to be compressed \(application\/x-gzip\), and is not: /,
+    ],
+    [
+      'it is compressed by what we do not have',
+      { headers: { compression: 'application/x-bz2' }, body: 'x' },
+      'the message cannot be run: it is compressed (application/x-bz2), which cannot be read here; ' +
+        "let its producer use gzip, brotli or zstd (in Python: task_compression = 'gzip')",
+    ],
+    [
+      'its callbacks are no signatures',
+      { embed: { callbacks: ['pick'] } },
+      'the message cannot be run: its `callbacks` holds something that is no signature',
     ],
   ]
 
