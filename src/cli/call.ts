@@ -6,7 +6,7 @@ import { CeleriacError } from '../errors.ts'
 import type { AsyncResult } from '../result/async-result.ts'
 import type { CallOptions } from '../task/call-options.ts'
 import { addConnectionFlags, type ConnectionFlags, withApp } from './connection.ts'
-import { print, printJson } from './output.ts'
+import { jsonOf, print, printJson } from './output.ts'
 import { duration, jsonArray, jsonObject, wholeNumber } from './values.ts'
 
 interface CallFlags extends ConnectionFlags {
@@ -58,7 +58,7 @@ async function call(app: Celeriac, name: string, flags: CallFlags): Promise<void
   if (flags.wait === undefined) return flags.json ? printJson({ id: result.id, task: name }) : print(result.id)
   const value = await result.get(flags.wait === true ? {} : { timeout: flags.wait })
   if (flags.json) printJson({ id: result.id, task: name, state: 'SUCCESS', result: value ?? null })
-  else print(JSON.stringify(value ?? null, null, 2))
+  else print(jsonOf(value ?? null, 2))
 }
 
 function send(app: Celeriac, name: string, flags: CallFlags): Promise<AsyncResult> {

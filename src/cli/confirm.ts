@@ -1,17 +1,21 @@
-/** Asks before something is lost. Without a person at the terminal, --yes must have said it. */
+/** Asks before something is done that may be regretted. Without a person at the terminal, --yes must have said it. */
 import { createInterface } from 'node:readline/promises'
 import { note } from './output.ts'
 import { UsageError } from './values.ts'
 
 /** Whether to go on. @throws UsageError when nobody can be asked */
-export async function confirm(question: string, isYes: boolean): Promise<boolean> {
+export async function confirm(
+  question: string,
+  isYes: boolean,
+  consequence = 'This cannot be undone',
+): Promise<boolean> {
   if (isYes) return true
   if (!process.stdin.isTTY || !process.stderr.isTTY) {
-    throw new UsageError(`${question} This cannot be undone, and nobody is at the terminal to ask: say --yes`)
+    throw new UsageError(`${question} ${consequence}, and nobody is at the terminal to ask: say --yes`)
   }
   const prompt = createInterface({ input: process.stdin, output: process.stderr })
   try {
-    const answer = await prompt.question(`${question} This cannot be undone. [y/N] `)
+    const answer = await prompt.question(`${question} ${consequence}. [y/N] `)
     if (/^\s*y(es)?\s*$/i.test(answer)) return true
     note('nothing was changed')
     return false

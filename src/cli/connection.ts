@@ -31,7 +31,7 @@ export async function withApp<T>(
   work: (app: Celeriac) => Promise<T>,
 ): Promise<T> {
   const app = await findApp(flags)
-  refuseMemory(app)
+  refuseMemory(app.config.broker)
   if (expected === 'existing') refuseMissing(app.config.broker)
   await openApp(app)
   try {
@@ -41,11 +41,16 @@ export async function withApp<T>(
   }
 }
 
-/** Opens the app, and says so when the broker lets us wait: another process may have locked the file. */
+/** Opens the app, and says so when the broker lets us wait. */
 export async function openApp(app: Celeriac): Promise<void> {
-  const timer = setTimeout(() => note(`celeriac: waiting for ${redacted(app.config.broker)} …`), silentMs)
+  await waitFor(app.config.broker, app.open())
+}
+
+/** Says whom we wait for when opening takes its time: another process may have locked the file. */
+export async function waitFor(url: string, opening: Promise<unknown>): Promise<void> {
+  const timer = setTimeout(() => note(`celeriac: waiting for ${redacted(url)} …`), silentMs)
   try {
-    await app.open()
+    await opening
   } finally {
     clearTimeout(timer)
   }
@@ -71,15 +76,15 @@ export function fileOf(url: string): string | undefined {
   return scheme.toLowerCase() === 'sqlite' && rest !== '' ? resolve(rest) : undefined
 }
 
-function refuseMemory({ config: { broker } }: Celeriac): void {
-  if (!/^memory:/i.test(broker)) return
+export function refuseMemory(url: string): void {
+  if (!/^memory:/i.test(url)) return
   throw new CeleriacError(
     'UNSUPPORTED',
-    `the broker ${broker} lives in the memory of one process, where no other can look; use a file, such as sqlite://tasks.db`,
+    `the broker ${url} lives in the memory of one process, where no other can look; use a file, such as sqlite://tasks.db`,
   )
 }
 
-function refuseMissing(url: string): void {
+export function refuseMissing(url: string): void {
   const file = fileOf(url)
   if (file === undefined || existsSync(file)) return
   throw new CeleriacError(

@@ -8,6 +8,7 @@ import { addConnectionFlags, type ConnectionFlags, withApp } from './connection.
 import {
   type Column,
   facts,
+  jsonOf,
   localTime,
   note,
   oneLine,
@@ -155,9 +156,8 @@ function age(at: string): string {
 async function show(app: Celeriac, id: string, { json }: ChoiceFlags): Promise<void> {
   const letter = await app.deadLetters.show(id)
   if (json) return printJson(plain(letter))
-  const { task, queue, reason, error, worker, at, deliveries, attempts, args, kwargs } = letter
+  const { task, queue, reason, error, worker, at, deliveries, attempts, args, kwargs, next } = letter
   const paint = painter(process.stdout)
-  const next = followers(letter)
   print(
     facts([
       ['task', paint('bold', task ?? '?')],
@@ -179,17 +179,6 @@ async function show(app: Celeriac, id: string, { json }: ChoiceFlags): Promise<v
 
 function attemptLine({ at, worker, error }: DeadLetter['attempts'][number]): string {
   return `${localTime(Date.parse(at))}  ${worker}  ${oneLine(error)}`
-}
-
-/** The tasks that wait behind it in its chain, the next one first. */
-function followers({ message: { body } }: DeadLetter): string[] {
-  try {
-    const [, , embed] = JSON.parse(typeof body === 'string' ? body : Buffer.from(body).toString('utf8')) as unknown[]
-    const { chain } = embed as { chain?: { task: string }[] | null }
-    return (chain ?? []).map(({ task }) => task).reverse()
-  } catch {
-    return []
-  }
 }
 
 async function redrive(app: Celeriac, ids: string[], flags: RedriveFlags): Promise<void> {
@@ -254,7 +243,7 @@ function matches(text: string): (letter: DeadLetter) => boolean {
   const wanted = text.toLowerCase()
   return (letter) => {
     const { id, task, args, kwargs } = letter
-    return [id, task ?? '', why(letter), letter.reason, JSON.stringify([args, kwargs])].some((part) =>
+    return [id, task ?? '', why(letter), letter.reason, jsonOf([args, kwargs])].some((part) =>
       part.toLowerCase().includes(wanted),
     )
   }
@@ -268,8 +257,8 @@ async function count(app: Celeriac, queue: string | undefined): Promise<number> 
   return dead.reduce((sum, { ready }) => sum + ready, 0)
 }
 
-/** As JSON: without the message's bytes, with what follows. */
+/** As JSON: without the message's bytes. */
 function plain(letter: DeadLetter): object {
   const { message: _message, ...rest } = letter
-  return { ...rest, next: followers(letter) }
+  return rest
 }

@@ -7,6 +7,7 @@ import type { Celeriac } from '../app.ts'
 import type { QueueInfo } from '../broker/broker.ts'
 import { redacted } from '../connect.ts'
 import { deadSuffix } from '../send/dead-letters.ts'
+import { markerQueue } from '../send/migration-ledger.ts'
 import { addConnectionFlags, type ConnectionFlags, fileOf, findApp, openApp } from './connection.ts'
 import { asCeleriacError, exitCodes, messageOf } from './failure.ts'
 import { plural, print, printJson, shortTime, wrap } from './output.ts'
@@ -197,7 +198,8 @@ function adviceFor(error: unknown): string {
 
 /** What stands still, and why. */
 export function aboutQueues(queues: readonly QueueInfo[]): Finding[] {
-  const live = queues.filter(({ queue }) => !queue.endsWith(deadSuffix))
+  const live = queues.filter(({ queue }) => !queue.endsWith(deadSuffix) && queue !== markerQueue)
+  const halves = queues.filter(({ queue, ready, consumers }) => queue === markerQueue && ready > 0 && consumers === 0)
   const dead = queues.filter(({ queue, ready }) => queue.endsWith(deadSuffix) && ready > 0)
   const paused = live.filter((info) => info.paused)
   const orphaned = live.filter((info) => !info.paused && info.consumers === 0 && info.ready > 0)
@@ -222,6 +224,13 @@ export function aboutQueues(queues: readonly QueueInfo[]): Finding[] {
         'queues',
         `'${info.queue}': the oldest message has waited ${shortTime(info.oldestMs ?? 0)}`,
         'add workers, or raise their concurrency (-c)',
+      ),
+    ),
+    ...halves.map(() =>
+      warn(
+        'migration',
+        'a migration to this broker was ended before it was through',
+        'run `celeriac migrate` again, with the same --from and --to: it goes on',
       ),
     ),
     ...dead.map((info) =>

@@ -15,6 +15,7 @@ const commands = {
   result: async () => (await import('./result.ts')).addResultCommand,
   queue: async () => (await import('./queue.ts')).addQueueCommand,
   dlq: async () => (await import('./dlq.ts')).addDlqCommand,
+  migrate: async () => (await import('./migrate.ts')).addMigrateCommand,
   doctor: async () => (await import('./doctor.ts')).addDoctorCommand,
 }
 
@@ -63,6 +64,7 @@ Examples:
   celeriac call add -A app.ts --args '[1, 2]' --wait   send one, print its result
   celeriac queue list -b sqlite://tasks.db             what waits, who serves it
   celeriac dlq list -A app.ts                          what was given up, and why
+  celeriac migrate --from sqlite://tasks.db --to redis://localhost
 
 \`celeriac COMMAND --help\` tells more.`,
     )

@@ -10,7 +10,7 @@ export interface Column<Row> {
 
 /** One JSON value on a line of its own. */
 export function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value)}\n`)
+  process.stdout.write(`${jsonOf(value)}\n`)
 }
 
 export function print(text: string): void {
@@ -74,8 +74,17 @@ export function facts(
 /** A value as people read it: on one line if it fits, else indented. */
 export function pretty(value: unknown, width = 60): string {
   if (value === undefined) return 'undefined'
-  const short = JSON.stringify(value)
-  return short.length <= width ? short : JSON.stringify(value, null, 2)
+  const short = jsonOf(value)
+  return short.length <= width ? short : jsonOf(value, 2)
+}
+
+/** Long whole numbers and bytes, which JSON has not, as texts: digits and base64. */
+export function jsonOf(value: unknown, indent?: number): string {
+  const plain = (_key: string, item: unknown): unknown => {
+    if (typeof item === 'bigint') return String(item)
+    return item instanceof Uint8Array ? Buffer.from(item).toString('base64') : item
+  }
+  return JSON.stringify(value, plain, indent)
 }
 
 export function oneLine(text: string): string {

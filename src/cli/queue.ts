@@ -5,6 +5,7 @@ import type { QueueInfo } from '../broker/broker.ts'
 import { CeleriacError } from '../errors.ts'
 import { nearest } from '../nearest.ts'
 import { deadSuffix } from '../send/dead-letters.ts'
+import { markerQueue } from '../send/migration-ledger.ts'
 import { confirm } from './confirm.ts'
 import { addConnectionFlags, type ConnectionFlags, withApp } from './connection.ts'
 import { type Column, note, plural, print, printJson, shortTime, table } from './output.ts'
@@ -63,12 +64,13 @@ const columns: readonly Column<QueueInfo>[] = [
 
 function remark({ queue, paused, ready, consumers }: QueueInfo): string {
   if (paused) return 'paused'
+  if (queue === markerQueue) return 'of a migration that was ended'
   if (queue.endsWith(deadSuffix)) return ready === 0 ? '' : 'dead letters'
   return ready > 0 && consumers === 0 ? 'no worker' : ''
 }
 
 async function list(app: Celeriac, { json }: QueueFlags): Promise<void> {
-  const queues = await app.broker.queues()
+  const queues = (await app.broker.queues()).filter((info) => info.queue !== markerQueue || info.ready > 0)
   if (json) return printJson(queues)
   if (queues.length === 0) return note('there are no queues yet')
   print(table(queues, columns))
