@@ -9,14 +9,16 @@ export default defineConfig({
     alias: [
       { find: /^celeriac$/, replacement: `${src}index.ts` },
       { find: /^celeriac\/testing$/, replacement: `${src}testing/index.ts` },
-      { find: /^celeriac\/(memory|sqlite)$/, replacement: `${src}drivers/$1/index.ts` },
+      { find: /^celeriac\/(memory|sqlite|redis|rabbitmq)$/, replacement: `${src}drivers/$1/index.ts` },
     ],
   },
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/servers/global-setup.ts'],
     // Tests wait for conditions, not for time: a limit that is reached means something hangs.
     testTimeout: 20_000,
-    hookTimeout: 20_000,
+    // The first hook of a run that asks for RabbitMQ waits for it to start.
+    hookTimeout: 120_000,
     teardownTimeout: 10_000,
     // A process per file: tests kill workers, fill disks' worth of files and load native code.
     pool: 'forks',

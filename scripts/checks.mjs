@@ -10,10 +10,10 @@ import { build } from './build.mjs'
 import { installPackages } from './install.mjs'
 import { endWithParent } from './orphan.mjs'
 import { root, run, runBin, StepFailed, say, tell } from './process.mjs'
-import { ensureDebianPackage } from './servers.mjs'
+import { ensureServers } from './servers.mjs'
 
-/** Whether this checkout has the benchmarks; without them neither their packages nor their servers are wanted. */
-export const hasBench = existsSync(join(root, 'bench', 'run.ts'))
+/** Whether this checkout has the benchmarks; without them their packages are not wanted. */
+const hasBench = existsSync(join(root, 'bench', 'run.ts'))
 
 export const install = {
   name: 'install',
@@ -102,13 +102,8 @@ export const attw = {
 
 export const servers = {
   name: 'servers',
-  doing: 'redis-server, for the benchmark smoke test',
-  run: () =>
-    ensureDebianPackage({
-      program: 'redis-server',
-      packageName: 'redis-server',
-      neededFor: 'the benchmark smoke test',
-    }),
+  doing: 'Redis, RabbitMQ and Celery for Python, for the tests that talk to them',
+  run: ensureServers,
 }
 
 export const vitest = {

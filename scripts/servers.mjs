@@ -1,43 +1,93 @@
-/** Servers that some checks talk to: Debian packages, installed where we may, and named loudly where we may not. */
-import { existsSync } from 'node:fs'
+/** Servers that tests talk to: Debian packages, installed where we may, and named loudly where we may not. */
+import { execFileSync } from 'node:child_process'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { run, StepFailed, say } from './process.mjs'
 
-let listsUpdated = false
+/** Each with how to tell that it is there. Where the tests find them is in `test/servers/`. */
+const servers = [
+  {
+    name: 'redis-server',
+    packages: ['redis-server'],
+    isPresent: () => isOnPath('redis-server'),
+    neededFor: 'the tests on Redis',
+  },
+  {
+    name: 'rabbitmq-server',
+    packages: ['rabbitmq-server'],
+    // Debian's program in PATH changes the user; the tests start the one in here.
+    isPresent: () =>
+      ['/usr/lib/rabbitmq/bin', '/opt/homebrew/sbin', '/usr/local/sbin'].some((folder) =>
+        existsSync(join(folder, 'rabbitmq-server')),
+      ),
+    neededFor: 'the tests on RabbitMQ',
+  },
+  {
+    name: 'Celery for Python 3',
+    packages: ['python3-celery', 'python3-redis'],
+    isPresent: () => ['/usr/bin/python3', 'python3'].some(hasCelery),
+    neededFor: 'the tests with Python',
+  },
+]
 
 /**
- * Sees to it that a server program is there. Answers 'present', 'installed', or 'missing' after saying what is skipped
- * without it. Under CI a missing server is a failure, because there a skipped check looks like a passed one.
+ * Sees to it that every server is there; says what is skipped without those that are not.
+ * @throws StepFailed with `CI=true`, because there a skipped test looks like a passed one
  */
-export async function ensureDebianPackage({ program, packageName, neededFor }) {
-  if (isOnPath(program)) return 'present'
-  const obstacle = await install(packageName)
-  if (obstacle === undefined && isOnPath(program)) return 'installed'
-
-  const problem = `${program} is missing (${obstacle ?? `${packageName} does not contain it`})`
-  const advice = `install ${program}, on Debian with \`apt-get install ${packageName}\`. It is needed for ${neededFor}.`
-  if (process.env.CI === 'true') throw new StepFailed(problem, { advice })
-  say(`  SKIPPED: ${neededFor}: ${problem}. To run it, ${advice}`)
-  return 'missing'
+export async function ensureServers() {
+  const missing = servers.filter(({ isPresent }) => !isPresent())
+  if (missing.length === 0) return
+  const obstacle = await install(missing.flatMap(({ packages }) => packages))
+  for (const { name, packages, isPresent, neededFor } of missing) {
+    if (isPresent()) continue
+    const problem = `${name} is missing (${obstacle ?? `${packages.join(' ')} does not contain it`})`
+    const advice = `install it, on Debian with \`apt-get install ${packages.join(' ')}\`. It is needed for ${neededFor}.`
+    if (process.env.CI === 'true') throw new StepFailed(problem, { advice })
+    say(`  SKIPPED: ${neededFor}: ${problem}. To run them, ${advice}`)
+  }
 }
 
-/** Installs a Debian package without questions; answers why it could not, or undefined. */
-async function install(packageName) {
+/** Installs Debian packages without questions; answers why it could not, or undefined. */
+async function install(packages) {
   if (!isOnPath('apt-get')) return 'there is no apt-get here'
   if (process.getuid?.() !== 0) return 'only root may install packages'
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  if (!listsUpdated) {
-    say('  apt-get update …')
-    const { code } = await run('apt-get', ['update', '-qq'], { show: 'stderr', env })
-    // Without fresh lists the install may still find the package in the old ones.
-    if (code !== 0) say(`  apt-get update ended with code ${code}; trying with the package lists there are`)
-    listsUpdated = true
-  }
-  say(`  apt-get install ${packageName} …`)
-  const { code, output } = await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', packageName], {
-    env,
-  })
+  say('  apt-get update …')
+  const update = await run('apt-get', ['update', '-qq'], { show: 'stderr', env })
+  // Without fresh lists the install may still find the packages in the old ones.
+  if (update.code !== 0) say(`  apt-get update ended with code ${update.code}; trying with the package lists there are`)
+  say(`  apt-get install ${packages.join(' ')} …`)
+  const { code, output } = await withoutDaemons(() =>
+    run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], { env }),
+  )
   return code === 0 ? undefined : `apt-get ended with code ${code}: ${output.trim().split('\n').at(-1)}`
+}
+
+/**
+ * Packages of servers start them when they are installed, unless this program says no (101 = forbidden by policy).
+ * https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt
+ */
+async function withoutDaemons(install) {
+  const policy = '/usr/sbin/policy-rc.d'
+  if (existsSync(policy)) return install()
+  writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
+  const remove = () => rmSync(policy, { force: true })
+  process.once('exit', remove)
+  try {
+    return await install()
+  } finally {
+    process.off('exit', remove)
+    remove()
+  }
+}
+
+function hasCelery(python) {
+  try {
+    execFileSync(python, ['-c', 'import celery, redis'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
 }
 
 function isOnPath(program) {

@@ -1,0 +1,39 @@
+/** Which servers are installed, and what becomes of the suites that need one that is not: skipped aloud, or failed in CI. */
+import { existsSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { describe } from 'vitest'
+import { pythonWithCelery } from './python.ts'
+import { rabbitmqPrograms } from './rabbitmq-admin.ts'
+
+interface Server {
+  readonly isInstalled: () => boolean
+  readonly advice: string
+}
+
+const servers = {
+  redis: { isInstalled: () => isOnPath('redis-server'), advice: 'apt-get install redis-server' },
+  rabbitmq: { isInstalled: () => rabbitmqPrograms !== '', advice: 'apt-get install rabbitmq-server' },
+  python: {
+    isInstalled: () => pythonWithCelery() !== undefined,
+    advice: 'apt-get install python3-celery python3-redis',
+  },
+} satisfies Record<string, Server>
+
+export type ServerName = keyof typeof servers
+
+/** A suite that needs servers. Where one is missing it is skipped with a line on stderr; with `CI=true` the file fails. */
+export function describeWith(needed: ServerName | readonly ServerName[], title: string, body: () => void): void {
+  const missing = [needed].flat().filter((name) => !servers[name as ServerName].isInstalled()) as ServerName[]
+  if (missing.length === 0) {
+    describe(title, body)
+    return
+  }
+  const advice = missing.map((name) => `${name} (${servers[name].advice})`).join(' and ')
+  if (process.env.CI === 'true') throw new Error(`the suite '${title}' needs ${advice}`)
+  process.stderr.write(`SKIPPED: ${title}: needs ${advice}\n`)
+  describe.skip(title, body)
+}
+
+function isOnPath(program: string): boolean {
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, program)))
+}
