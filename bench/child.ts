@@ -14,9 +14,9 @@ process.once('disconnect', orphaned)
 process.once('message', async (job: Job) => {
   // Until it has answered, a child lives, whatever the side's own handles and timers do.
   const alive = setInterval(() => {}, 60_000)
-  const go = deferred<void>()
   const parent = {
     ready(): Promise<void> {
+      const go = deferred<void>()
       process.once('message', () => go.resolve())
       tell({ type: 'ready' })
       return go.promise

@@ -1,17 +1,15 @@
 /** The command line: checked once, into a plan in which nothing is optional. */
 import { parseArgs } from 'node:util'
-import type { Durability } from './sides/side.ts'
+import { type ScenarioName, scenarioNames } from './scenarios/names.ts'
+import { type BrokerName, brokerNames, type Durability, type SideName, sideNames } from './sides/side.ts'
 
-export const scenarioNames = ['enqueue', 'drain', 'latency', 'chain', 'delayed', 'backlog', 'memory'] as const
-export const driverNames = ['sqlite', 'bullmq', 'raw'] as const
+const whoNames = [...sideNames, 'raw'] as const
 const durabilities = ['full', 'group', 'relaxed'] as const
 
-export type ScenarioName = (typeof scenarioNames)[number]
-export type DriverName = (typeof driverNames)[number]
-
 export interface Flags {
+  readonly brokers: readonly BrokerName[]
   readonly scenarios: readonly ScenarioName[]
-  readonly drivers: readonly DriverName[]
+  readonly sides: readonly (SideName | 'raw')[]
   /** Tasks of a measurement; undefined leaves each scenario its own number. */
   readonly count: number | undefined
   readonly rounds: number
@@ -24,11 +22,13 @@ export interface Flags {
 
 export const help = `Usage: npm run bench -- [options]
 
-  --scenario LIST    ${scenarioNames.join(',')}   (default: all)
-  --driver LIST      ${driverNames.join(',')}   (default: all; sqlite is Celeriac on its SQLite driver)
+  --broker LIST      ${brokerNames.join(',')}   (default: sqlite)
+  --scenario LIST    ${scenarioNames.slice(0, 6).join(',')},
+                     ${scenarioNames.slice(6).join(',')}   (default: all the broker has)
+  --side LIST        ${whoNames.join(',')}   (default: all)
   --count N          tasks in each measurement   (default: each scenario's own)
   --rounds N         rounds, each side once in every one; the median counts   (default: 3)
-  --durability NAME  full, group or relaxed, for Celeriac and the raw ceiling   (default: group)
+  --durability NAME  full, group or relaxed, for Celeriac and the raw ceiling on SQLite   (default: group)
   --json FILE        write the JSON lines to FILE instead of standard output
   --quick            one small round of everything, to see that it works; too short to judge by
   --profile          run only Celeriac's drain, under Node's CPU profiler, and print where the time goes
@@ -38,8 +38,9 @@ export const help = `Usage: npm run bench -- [options]
 export class UsageError extends Error {}
 
 const options = {
+  broker: { type: 'string' },
   scenario: { type: 'string' },
-  driver: { type: 'string' },
+  side: { type: 'string' },
   count: { type: 'string' },
   rounds: { type: 'string' },
   durability: { type: 'string' },
@@ -55,8 +56,9 @@ export function readFlags(args: readonly string[]): Flags | undefined {
   if (values.help) return undefined
   const quick = values.quick ?? false
   return {
+    brokers: list('--broker', values.broker ?? 'sqlite', brokerNames),
     scenarios: list('--scenario', values.scenario, scenarioNames),
-    drivers: list('--driver', values.driver, driverNames),
+    sides: list('--side', values.side, whoNames),
     count: values.count === undefined ? undefined : whole('--count', values.count),
     rounds: values.rounds === undefined ? (quick ? 1 : 3) : whole('--rounds', values.rounds),
     durability: oneOf('--durability', values.durability ?? 'group', durabilities),

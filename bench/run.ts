@@ -1,34 +1,31 @@
 /**
- * The benchmark: `npm run bench -- --help`. Measures Celeriac, plain SQLite and BullMQ in one run on one machine, each
- * in fresh processes on emptied stores, taking turns, and prints a line of JSON per figure, a table, and the bars.
+ * The benchmark: `npm run bench -- --help`. Measures Celeriac on a broker beside the plain loop over the same store and
+ * beside its peers, in one run on one machine, each in fresh processes on emptied stores, taking turns, and prints a line
+ * of JSON per figure, a table, and the bars.
  *
  * Exit code: 0 when everything ran and was exact (whatever the bars say), 1 when not, 2 for a wrong command line.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type Flags, help, readFlags, type ScenarioName, UsageError } from './flags.ts'
-import { bindingName, openDatabase, pragmaSynchronous } from './harness/database.ts'
+import { type Flags, help, readFlags, UsageError } from './flags.ts'
+import { bindingName } from './harness/database.ts'
 import { killChildren, runChild } from './harness/processes.ts'
-import { type RedisServer, startRedisServer } from './harness/redis-server.ts'
+import { missing, Servers } from './harness/servers.ts'
 import { profileDrain } from './profile.ts'
 import { judge } from './report/bars.ts'
-import { type Surroundings, summarize } from './report/collector.ts'
+import { summarize } from './report/collector.ts'
+import type { Measurement } from './report/measurement.ts'
+import { surroundings } from './report/surroundings.ts'
 import { barsTable, figuresTable } from './report/table.ts'
-import { backlog } from './scenarios/backlog.ts'
-import { type Bench, type Scenario, withStore } from './scenarios/bench.ts'
-import { chain } from './scenarios/chain.ts'
-import { delayed } from './scenarios/delayed.ts'
-import { drain } from './scenarios/drain.ts'
-import { enqueue } from './scenarios/enqueue.ts'
-import { latency } from './scenarios/latency.ts'
-import { memory } from './scenarios/memory.ts'
+import { type Bench, rawOf, withStore } from './scenarios/bench.ts'
+import { scenarios, scenariosOf } from './scenarios/index.ts'
+import type { BrokerName, SideName } from './sides/side.ts'
+import { packageOf, sidesOf } from './sides/traits.ts'
 
-const scenarios: Record<ScenarioName, Scenario> = { enqueue, drain, latency, chain, delayed, backlog, memory }
-
-/** A raw row's bytes when Celeriac takes no part and cannot be asked: its messages' usual size. */
-const usualRowBytes = 900
+/** A raw message's bytes when Celeriac takes no part and cannot be asked: its messages' usual size. */
+const usualMessageBytes = 900
 
 const results = fileURLToPath(new URL('results/', import.meta.url))
 
@@ -41,18 +38,17 @@ async function main(args: readonly string[]): Promise<number> {
   await removeLeftovers()
   const directory = join(results, `run-${process.pid}`)
   await mkdir(directory, { recursive: true })
-  let redis: RedisServer | undefined
+  const servers = new Servers()
   const cleanUp = async (): Promise<void> => {
     killChildren()
-    await redis?.stop()
+    await servers.stop()
     await rm(directory, { recursive: true, force: true })
   }
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => void cleanUp().then(() => process.exit(1)))
   try {
-    redis = await redisIfWanted(flags, directory)
-    const bench = await prepare(flags, directory, redis)
-    return flags.profile ? await profiled(bench) : await measured(bench)
+    if (flags.profile) return await profiled(flags, directory, servers)
+    return await measured(flags, directory, servers)
   } finally {
     await cleanUp()
   }
@@ -74,100 +70,124 @@ function isRunning(pid: number): boolean {
   }
 }
 
-async function measured(bench: Bench): Promise<number> {
-  const { flags, samples, failures } = bench
-  for (const name of flags.scenarios) {
-    bench.log(`--- ${name}`)
-    try {
-      await scenarios[name](bench)
-    } catch (error) {
-      failures.push(`${name}: ${(error as Error).message}`)
-      bench.log(`FAILED  ${name}: ${(error as Error).message}`)
+async function measured(flags: Flags, directory: string, servers: Servers): Promise<number> {
+  const measurements: Measurement[] = []
+  const failures: string[] = []
+  const reports: string[] = []
+  for (const broker of flags.brokers) {
+    const lacking = broker === 'sqlite' ? undefined : missing(broker)
+    if (lacking !== undefined) {
+      failures.push(`${broker}: ${lacking}`)
+      continue
     }
+    const bench = await prepare(flags, broker, directory, servers)
+    const ofBroker = await measureBroker(bench)
+    measurements.push(...ofBroker)
+    failures.push(...bench.failures)
+    reports.push(report(bench, ofBroker))
   }
 
-  const measurements = summarize(samples, await surroundings(bench))
   const lines = measurements.map((measurement) => `${JSON.stringify(measurement)}\n`).join('')
   if (flags.json === undefined) process.stdout.write(lines)
   else await writeFile(flags.json, lines)
 
-  console.log(
-    `\nDurability ${flags.durability}, Node ${process.versions.node}, ${bindingName}, median of ${flags.rounds} rounds.`,
-  )
-  console.log(
-    `Raw ceiling: one statement per row, the better of 50 and 200 rows a transaction, ${bench.rowBytes} bytes a row.`,
-  )
-  console.log(`\n${figuresTable(measurements)}\n`)
-  if (flags.durability === 'group') console.log(`${barsTable(judge(measurements))}\n`)
-  else console.log('The bars are for durability group.\n')
+  for (const text of reports) console.log(text)
   if (flags.quick) console.log('A quick run: it shows that everything works, its figures are no measurements.')
   for (const failure of failures) console.log(`FAILED  ${failure}`)
   return failures.length > 0 || measurements.some(({ exact }) => !exact) ? 1 : 0
 }
 
-async function profiled(bench: Bench): Promise<number> {
-  console.log(await profileDrain(bench))
+async function measureBroker(bench: Bench): Promise<Measurement[]> {
+  const { flags, broker, samples, failures } = bench
+  for (const name of flags.scenarios.filter((asked) => scenariosOf[broker].includes(asked))) {
+    bench.log(`--- ${broker}: ${name}`)
+    try {
+      await scenarios[name](bench)
+    } catch (error) {
+      failures.push(`${broker} ${name}: ${(error as Error).message}`)
+      bench.log(`FAILED  ${name}: ${(error as Error).message}`)
+    }
+  }
+  return summarize(samples, await surroundings(bench))
+}
+
+function report({ flags, broker, messageBytes }: Bench, measurements: readonly Measurement[]): string {
+  const rounds = `Node ${process.versions.node}, median of ${flags.rounds} rounds.`
+  const settings = rawOf[broker].settings.map(({ variant }) => variant).join(' and ')
+  const judged = broker !== 'sqlite' || flags.durability === 'group'
+  return [
+    '',
+    `${promises[broker]({ flags })} ${rounds}`,
+    `Raw ceiling: ${rawLoops[broker]}, the better of ${settings}, ${messageBytes} bytes a message.`,
+    '',
+    figuresTable(measurements, broker),
+    '',
+    judged ? `${barsTable(judge(measurements, broker))}\n` : 'The bars are for durability group.\n',
+  ].join('\n')
+}
+
+const promises: Readonly<Record<BrokerName, (bench: Pick<Bench, 'flags'>) => string>> = {
+  sqlite: ({ flags }) =>
+    `SQLite: durability ${flags.durability}, ${bindingName}; BullMQ on a Redis that saves nothing.`,
+  redis: () => 'Redis: all sides on the same server, which saves nothing.',
+  amqp: () =>
+    'RabbitMQ: all messages persistent; publishing confirmed for Celeriac and raw, unconfirmed for the peers.',
+}
+
+const rawLoops: Readonly<Record<BrokerName, string>> = {
+  sqlite: 'one statement per row, so many rows a transaction (tx)',
+  redis: 'one script call acknowledges and fetches a batch, batch × calls in flight',
+  amqp: 'one acknowledgement for a batch, batch × batches in flight; 500 publishes in flight',
+}
+
+async function profiled(flags: Flags, directory: string, servers: Servers): Promise<number> {
+  for (const broker of flags.brokers) {
+    const bench = await prepare(flags, broker, directory, servers)
+    console.log(`==== ${broker}\n${await profileDrain(bench)}`)
+  }
   return 0
 }
 
-async function prepare(flags: Flags, directory: string, redis: RedisServer | undefined): Promise<Bench> {
-  const measuresCeleriac = flags.profile || flags.drivers.includes('sqlite')
+async function prepare(flags: Flags, broker: BrokerName, directory: string, servers: Servers): Promise<Bench> {
+  const measuresCeleriac = flags.profile || flags.sides.includes('celeriac')
   if (measuresCeleriac && !existsSync(new URL('../dist/index.js', import.meta.url))) {
     throw new UsageError('Celeriac is not built: run `npm run build` in the root of the repository first')
   }
+  const peers = flags.profile ? [] : sidesOf[broker].filter((side) => side !== 'celeriac' && takesPart(flags, side))
   const bench: Bench = {
     flags,
-    peers: [...(measuresCeleriac ? ['celeriac' as const] : []), ...(redis === undefined ? [] : ['bullmq' as const])],
-    measuresRaw: flags.drivers.includes('raw'),
-    rowBytes: usualRowBytes,
-    redis,
+    broker,
+    sides: [...(measuresCeleriac ? ['celeriac' as const] : []), ...peers],
+    measuresRaw: flags.sides.includes('raw'),
+    messageBytes: usualMessageBytes,
+    servers,
     directory,
     samples: [],
     failures: [],
-    log: (text) => console.error(text),
+    log: (text) => console.error(`${(performance.now() / 1_000).toFixed(0).padStart(4)} s  ${text}`),
   }
   if (!measuresCeleriac) return bench
-  let rowBytes = usualRowBytes
-  await withStore(bench, async (store) => {
-    rowBytes = await runChild({ role: 'messageBytes', side: 'celeriac', store, params: {} }, { deadlineMs: 20_000 })
+  let messageBytes = usualMessageBytes
+  await withStore(bench, 'celeriac', async (store) => {
+    messageBytes = await runChild({ role: 'messageBytes', side: 'celeriac', store, params: {} }, { deadlineMs: 20_000 })
   })
-  return { ...bench, rowBytes }
+  return { ...bench, messageBytes }
 }
 
-async function redisIfWanted(flags: Flags, directory: string): Promise<RedisServer | undefined> {
-  if (flags.profile || !flags.drivers.includes('bullmq')) return undefined
-  if (!existsSync(new URL('node_modules/bullmq', import.meta.url))) {
-    console.error('NO BULLMQ: it is not installed in bench/ (npm ci there), so its figures and ratios are missing.')
-    return undefined
-  }
-  const redis = await startRedisServer(directory)
-  if (redis === undefined) {
-    console.error(
-      'NO REDIS: there is no redis-server on the PATH, so BullMQ is not measured and its ratios are missing.',
-    )
-  }
-  return redis
-}
-
-async function surroundings({ flags, redis }: Bench): Promise<Surroundings> {
-  const database = await openDatabase(':memory:')
-  const [row] = database.prepare('SELECT sqlite_version() AS version').all<{ version: string }>([])
-  database.close()
-  const sqlite = `SQLite ${row?.version} (${bindingName}), WAL, synchronous ${pragmaSynchronous[flags.durability]}`
-  const bullmq =
-    redis === undefined
-      ? 'none'
-      : `BullMQ ${await versionOf('bullmq')} (ioredis ${await versionOf('ioredis')}), Redis ${redis.version}, nothing saved`
-  return {
-    durability: flags.durability,
-    node: process.versions.node,
-    stores: { celeriac: sqlite, raw: sqlite, bullmq },
-  }
-}
-
-async function versionOf(name: string): Promise<string> {
-  const text = await readFile(new URL(`node_modules/${name}/package.json`, import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
+/** Whether a peer is asked for and all there; what is missing is said. */
+function takesPart(flags: Flags, side: SideName): boolean {
+  if (!flags.sides.includes(side)) return false
+  const name = packageOf[side]
+  const lacking =
+    name === undefined
+      ? missing('celery')
+      : existsSync(new URL(`node_modules/${name}`, import.meta.url))
+        ? side === 'bullmq'
+          ? missing('redis')
+          : undefined
+        : 'it is not installed in bench/ (npm ci there)'
+  if (lacking !== undefined) console.error(`NO ${side}: ${lacking}, so its figures and ratios are missing.`)
+  return lacking === undefined
 }
 
 try {

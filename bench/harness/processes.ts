@@ -2,14 +2,15 @@
  * Measured processes. Every measurement runs in a fresh child that ends by itself; one that does not answer by its
  * deadline is killed, by the handle it was started with, and its measurement fails.
  *
- * A child is told its job in its first message, may say 'ready' and wait for 'go', and ends with a result or an error.
+ * A child is told its job in its first message, may say 'ready' and wait for 'go', once or more often, and ends with a
+ * result or an error.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 import type { ParamsOf, ResultOf, RoleName } from '../roles/index.ts'
 import type { SideName, Store } from '../sides/side.ts'
-import { deferred } from './deferred.ts'
+import { type Deferred, deferred } from './deferred.ts'
 
 export interface Job<N extends RoleName = RoleName> {
   readonly role: N
@@ -31,7 +32,8 @@ export interface ChildOptions {
 }
 
 export interface Child<R> {
-  readonly ready: Promise<void>
+  /** The child's first 'ready', and with every further call the one after it. */
+  ready(): Promise<void>
   readonly result: Promise<R>
   go(): void
 }
@@ -42,22 +44,28 @@ const living = new Set<ChildProcess>()
 /** Set for good by `killChildren`: what waits for a child then waits until the benchmark's end. */
 let isStopping = false
 
-/** Starts a child on a job. Both promises reject when it fails, ends early or outlives its deadline. */
+/** Starts a child on a job. Its promises reject when it fails, ends early or outlives its deadline. */
 export function startChild<N extends RoleName>(job: Job<N>, options: ChildOptions = {}): Child<ResultOf<N>> {
   const { deadlineMs = 120_000, execArgv = [] } = options
   const child = fork(loader, [entry], { execArgv: [...execArgv], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   living.add(child)
   const what = `${job.side} ${job.role}`
 
-  const ready = deferred<void>()
-  const result = deferred<ResultOf<N>>()
-  const fail = (message: string): void => {
-    ready.reject(new Error(`${what}: ${message}`))
-    result.reject(new Error(`${what}: ${message}`))
+  /** One for each 'ready' that was told or is waited for, whichever came first. */
+  const readies: Deferred<void>[] = []
+  let told = 0
+  let awaited = 0
+  const ready = (index: number): Deferred<void> => {
+    readies[index] ??= guarded(deferred<void>())
+    return readies[index]
   }
-  // A child that fails before anybody looks at one of the two must not end the benchmark.
-  ready.promise.catch(() => {})
-  result.promise.catch(() => {})
+  const result = guarded(deferred<ResultOf<N>>())
+  let failure: Error | undefined
+  const fail = (message: string): void => {
+    failure ??= new Error(`${what}: ${message}`)
+    for (const waiting of readies) waiting.reject(failure)
+    result.reject(failure)
+  }
 
   const deadline = setTimeout(() => {
     fail(`no result within ${deadlineMs} ms, killed`)
@@ -66,10 +74,12 @@ export function startChild<N extends RoleName>(job: Job<N>, options: ChildOption
 
   let answer: ResultOf<N> | undefined
   child.on('message', (message: FromChild) => {
-    if (message.type === 'ready') ready.resolve()
+    if (message.type === 'ready') ready(told++).resolve()
     else if (message.type === 'error') fail(message.message)
     else answer = message.result as ResultOf<N>
   })
+  // It may have died before it could be told something.
+  child.on('error', ({ message }) => fail(message))
   // The result counts once the process is gone: the next one then has the machine, and the store, to itself.
   child.on('exit', (code, signal) => {
     clearTimeout(deadline)
@@ -79,7 +89,17 @@ export function startChild<N extends RoleName>(job: Job<N>, options: ChildOption
     else result.resolve(answer)
   })
   child.send(job)
-  return { ready: ready.promise, result: result.promise, go: () => child.send('go') }
+  return {
+    ready: () => (failure === undefined ? ready(awaited++).promise : Promise.reject(failure)),
+    result: result.promise,
+    go: () => child.send('go'),
+  }
+}
+
+/** A child that fails before anybody looks at a promise of it must not end the benchmark. */
+function guarded<T>(waiting: Deferred<T>): Deferred<T> {
+  waiting.promise.catch(() => {})
+  return waiting
 }
 
 /** Starts a child and waits for its result. */
@@ -87,8 +107,13 @@ export function runChild<N extends RoleName>(job: Job<N>, options?: ChildOptions
   return startChild(job, options).result
 }
 
+/** After a measurement that failed: its other children would take part in the next one. */
+export function endLeftovers(): void {
+  for (const child of living) child.kill('SIGKILL')
+}
+
 /** For an interrupted benchmark: nothing it started outlives it. */
 export function killChildren(): void {
   isStopping = true
-  for (const child of living) child.kill('SIGKILL')
+  endLeftovers()
 }

@@ -1,4 +1,5 @@
-/** What Celeriac is to reach, against the same run's raw ceiling and BullMQ. The bars are for durability `group`. */
+/** What Celeriac is to reach on each broker, against the same run's raw ceiling and peers. */
+import type { BrokerName, SideName } from '../sides/side.ts'
 import { best } from './collector.ts'
 import type { Measurement } from './measurement.ts'
 
@@ -13,26 +14,29 @@ interface Definition {
   readonly text: string
   readonly scenario: string
   readonly metric: string
-  /** Absent: judged by the figure itself. */
-  readonly against?: 'raw' | 'bullmq'
+  /** The best of these; absent: judged by the figure itself. */
+  readonly against?: readonly (SideName | 'raw')[]
+  /** Judged by the ratio's own ratio to that in this scenario: what the scenario's circumstances leave of it. */
+  readonly comparedWith?: string
   readonly atLeast?: number
   readonly atMost?: number
 }
 
-const definitions: readonly Definition[] = [
-  {
-    text: 'drain: at least 30 % of the raw ceiling',
-    scenario: 'drain',
-    metric: 'no-op tasks',
-    against: 'raw',
-    atLeast: 0.3,
-  },
-  { text: 'drain: at least twice BullMQ', scenario: 'drain', metric: 'no-op tasks', against: 'bullmq', atLeast: 2 },
+const drained = { scenario: 'drain', metric: 'no-op tasks' }
+const idle = { scenario: 'latency', metric: 'idle, two processes: p50' }
+const eta = { scenario: 'eta' }
+
+/** Ratios of one run waver by so much, so that less is no fall. */
+const noFall = 0.9
+
+const sqlite: readonly Definition[] = [
+  { ...drained, text: 'drain: at least 30 % of the raw ceiling', against: ['raw'], atLeast: 0.3 },
+  { ...drained, text: 'drain: at least twice BullMQ', against: ['bullmq'], atLeast: 2 },
   {
     text: 'bulk enqueue: at least 40 % of the raw ceiling',
     scenario: 'enqueue',
     metric: 'bulk',
-    against: 'raw',
+    against: ['raw'],
     atLeast: 0.4,
   },
   {
@@ -41,12 +45,7 @@ const definitions: readonly Definition[] = [
     metric: 'idle, one process: p50',
     atMost: 0.5,
   },
-  {
-    text: 'idle latency between processes: p50 at most 2 ms',
-    scenario: 'latency',
-    metric: 'idle, two processes: p50',
-    atMost: 2,
-  },
+  { ...idle, text: 'idle latency between processes: p50 at most 2 ms', atMost: 2 },
   { text: '10k due at once: the last starts within 500 ms', scenario: 'delayed', metric: 'last', atMost: 500 },
   {
     text: '100k delayed tasks: at most 5 MB more worker memory',
@@ -62,17 +61,121 @@ const definitions: readonly Definition[] = [
   },
 ]
 
-export function judge(measurements: readonly Measurement[]): Bar[] {
-  return definitions.map(({ text, scenario, metric, against, atLeast, atMost }) => {
-    const ours = best(measurements, scenario, metric, 'celeriac')
-    const theirs = against === undefined ? undefined : best(measurements, scenario, metric, against)
-    if (ours === undefined || (against !== undefined && theirs === undefined)) {
+const fromPython: readonly Definition[] = [
+  {
+    ...eta,
+    text: '100k with an ETA from Python: at most 20 MB more worker memory',
+    metric: 'RSS for the waiting',
+    atMost: 20,
+  },
+  { ...eta, text: '100k with an ETA from Python: the latest starts within 1 s', metric: 'latest', atMost: 1_000 },
+]
+
+const redis: readonly Definition[] = [
+  { ...drained, text: 'drain: at least 3 × BullMQ', against: ['bullmq'], atLeast: 3 },
+  {
+    ...drained,
+    text: 'drain: at least twice the faster of bee-queue and celery-node',
+    against: ['bee-queue', 'celery-node'],
+    atLeast: 2,
+  },
+  { ...drained, text: 'drain: at least 15 × Celery', against: ['celery'], atLeast: 15 },
+  {
+    text: 'drain with results: at least twice BullMQ',
+    scenario: 'results',
+    metric: 'no-op tasks',
+    against: ['bullmq'],
+    atLeast: 2,
+  },
+  {
+    text: 'bulk enqueue: at least level with bee-queue',
+    scenario: 'enqueue',
+    metric: 'bulk',
+    against: ['bee-queue'],
+    atLeast: 1,
+  },
+  {
+    ...idle,
+    text: 'idle latency: p50 no worse than the best peer',
+    against: ['bullmq', 'bee-queue', 'celery-node', 'celery'],
+    atMost: 1,
+  },
+  { text: '10k due at once: the last starts within 400 ms', scenario: 'delayed', metric: 'last', atMost: 400 },
+  {
+    ...drained,
+    text: `drain with 1 ms more each way: at least ${noFall} of the ratio to the fastest peer`,
+    scenario: 'drain@1ms',
+    against: ['bullmq', 'bee-queue', 'celery-node', 'celery'],
+    comparedWith: 'drain',
+    atLeast: noFall,
+  },
+  {
+    ...idle,
+    text: 'idle latency with 1 ms more each way: p50 no worse than the best peer',
+    scenario: 'latency@1ms',
+    against: ['bullmq', 'bee-queue', 'celery-node', 'celery'],
+    atMost: 1,
+  },
+  ...fromPython,
+]
+
+const amqp: readonly Definition[] = [
+  { ...drained, text: 'drain: at least 40 % of the raw ceiling', against: ['raw'], atLeast: 0.4 },
+  { ...drained, text: 'drain: at least 8 × Celery', against: ['celery'], atLeast: 8 },
+  {
+    text: 'bulk enqueue, confirmed: at least 70 % of the raw ceiling',
+    scenario: 'enqueue',
+    metric: 'bulk',
+    against: ['raw'],
+    atLeast: 0.7,
+  },
+  { ...idle, text: 'idle latency on a classic queue: p50 at most 2 ms', atMost: 2 },
+  {
+    text: 'idle latency on a quorum queue: p50 at most 2 ms',
+    scenario: 'latency',
+    metric: 'idle, two processes, quorum queue: p50',
+    atMost: 2,
+  },
+  {
+    ...drained,
+    text: `drain with 1 ms more each way: at least ${noFall} of the ratio to the fastest peer`,
+    scenario: 'drain@1ms',
+    against: ['celery-node', 'celery'],
+    comparedWith: 'drain',
+    atLeast: noFall,
+  },
+  ...fromPython,
+]
+
+const definitions: Readonly<Record<BrokerName, readonly Definition[]>> = { sqlite, redis, amqp }
+
+/** Of the measurements of one broker; SQLite's are for durability `group`. */
+export function judge(measurements: readonly Measurement[], broker: BrokerName): Bar[] {
+  return definitions[broker].map((definition) => {
+    const { text, scenario, comparedWith, atLeast, atMost } = definition
+    const figure = figureOf(measurements, definition, scenario)
+    const base = comparedWith === undefined ? undefined : figureOf(measurements, definition, comparedWith)
+    if (figure === undefined || (comparedWith !== undefined && base === undefined)) {
       return { text, verdict: 'not measured', got: '' }
     }
-    const figure = theirs === undefined ? ours.value : ours.value / theirs.value
-    const got = theirs === undefined ? `${ours.value} ${ours.unit}` : `${figure.toFixed(2)} × ${against}`
-    if (!ours.exact || theirs?.exact === false) return { text, verdict: 'INVALID', got }
-    const passes = figure >= (atLeast ?? Number.NEGATIVE_INFINITY) && figure <= (atMost ?? Number.POSITIVE_INFINITY)
+    const value = base === undefined ? figure.value : figure.value / base.value
+    const got = base === undefined ? figure.text : `${value.toFixed(2)}: ${figure.text} instead of ${base.text}`
+    if (!figure.exact || base?.exact === false) return { text, verdict: 'INVALID', got }
+    const passes = value >= (atLeast ?? Number.NEGATIVE_INFINITY) && value <= (atMost ?? Number.POSITIVE_INFINITY)
     return { text, verdict: passes ? 'pass' : 'FAIL', got }
   })
+}
+
+function figureOf(
+  measurements: readonly Measurement[],
+  { metric, against }: Definition,
+  scenario: string,
+): { readonly value: number; readonly text: string; readonly exact: boolean } | undefined {
+  const ours = best(measurements, scenario, metric, ['celeriac'])
+  if (ours === undefined) return undefined
+  if (against === undefined) return { value: ours.value, text: `${ours.value} ${ours.unit}`, exact: ours.exact }
+  const theirs = best(measurements, scenario, metric, against)
+  if (theirs === undefined) return undefined
+  const value = ours.value / theirs.value
+  return { value, text: `${value.toFixed(2)} × ${theirs.side}`, exact: ours.exact && theirs.exact }
 }

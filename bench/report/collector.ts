@@ -1,12 +1,15 @@
 /** Gathers the rounds' samples into measurements. */
 import { median } from '../harness/stats.ts'
+import type { Durability } from '../sides/side.ts'
 import type { Measurement, Sample } from './measurement.ts'
 
+/** Where a broker's samples were taken. */
 export interface Surroundings {
-  readonly durability: Measurement['durability']
+  /** Of Celeriac and the raw ceiling on SQLite. */
+  readonly durability: Durability
   readonly node: string
-  /** What each side stores in, with its version. */
-  readonly stores: Readonly<Record<Measurement['side'], string>>
+  /** What each side is and stores in, with versions. */
+  readonly stores: Readonly<Partial<Record<Measurement['side'], string>>>
 }
 
 export function summarize(samples: readonly Sample[], { durability, node, stores }: Surroundings): Measurement[] {
@@ -16,11 +19,12 @@ export function summarize(samples: readonly Sample[], { durability, node, stores
     groups.set(key, [...(groups.get(key) ?? []), sample])
   }
   return [...groups.values()].map((group) => {
-    const { scenario, metric, side, variant, unit, better, count, load } = group[0] as Sample
+    const { broker, scenario, metric, side, variant, unit, better, count, load } = group[0] as Sample
     const values = group.map(({ value }) => value)
     const doubles = sum(group.map(({ exactness }) => exactness.doubles))
     const misses = sum(group.map(({ exactness }) => exactness.misses))
     return {
+      broker,
       scenario,
       metric,
       side,
@@ -35,24 +39,37 @@ export function summarize(samples: readonly Sample[], { durability, node, stores
       exact: doubles + misses === 0,
       doubles,
       misses,
-      durability: side === 'bullmq' ? 'memory' : durability,
+      durability: promised(broker, side, durability),
       node,
-      store: stores[side],
+      store: stores[side] ?? 'unknown',
       load: rounded(load),
     }
   })
 }
 
-/** A side's best setting for a figure. An inexact one is never the best. */
+/** The best setting of the best of these sides for a figure. An inexact one is never the best. */
 export function best(
   measurements: readonly Measurement[],
   scenario: string,
   metric: string,
-  side: Measurement['side'],
+  sides: readonly Measurement['side'][],
 ): Measurement | undefined {
-  const candidates = measurements.filter((m) => m.scenario === scenario && m.metric === metric && m.side === side)
+  const candidates = measurements.filter(
+    (m) => m.scenario === scenario && m.metric === metric && sides.includes(m.side),
+  )
   const rank = (m: Measurement): number => (m.better === 'higher' ? -m.value : m.value)
   return candidates.sort((a, b) => Number(b.exact) - Number(a.exact) || rank(a) - rank(b))[0]
+}
+
+/** Neither Celery nor celery-node waits for RabbitMQ's confirms; BullMQ, measured beside SQLite, is on Redis. */
+function promised(
+  broker: Measurement['broker'],
+  side: Measurement['side'],
+  durability: Durability,
+): Measurement['durability'] {
+  if (broker === 'redis' || side === 'bullmq') return 'memory'
+  if (broker === 'amqp') return side === 'celeriac' || side === 'raw' ? 'confirmed' : 'unconfirmed'
+  return durability
 }
 
 function sum(values: readonly number[]): number {

@@ -1,15 +1,16 @@
 /** One measured figure: a line of the JSON output, a cell of the table. */
 import type { Exactness } from '../harness/tally.ts'
-import type { Durability } from '../sides/side.ts'
+import type { BrokerName, Durability, SideName } from '../sides/side.ts'
 
 export type Better = 'higher' | 'lower'
 
 export interface Measurement {
+  readonly broker: BrokerName
   readonly scenario: string
   /** What of the scenario is measured, e.g. `bulk`, `idle, one process: p50`. */
   readonly metric: string
-  readonly side: 'celeriac' | 'raw' | 'bullmq'
-  /** The side's setting: `c50` = a worker's concurrency, `tx200` = rows in a transaction. The table shows the best one. */
+  readonly side: SideName | 'raw'
+  /** The side's setting, e.g. `c50` = a worker's concurrency, `tx200` = rows in a transaction. The table shows the best one. */
   readonly variant: string
   readonly unit: string
   readonly better: Better
@@ -23,7 +24,11 @@ export interface Measurement {
   readonly exact: boolean
   readonly doubles: number
   readonly misses: number
-  readonly durability: Durability | 'memory'
+  /**
+   * What a resolved promise of the side means there: SQLite's durabilities; `memory` on a Redis that saves nothing;
+   * `confirmed` and `unconfirmed` for persistent messages on RabbitMQ.
+   */
+  readonly durability: Durability | 'memory' | 'confirmed' | 'unconfirmed'
   readonly node: string
   readonly store: string
   /** One-minute load average when the first round began: what else the machine was doing. */
@@ -32,6 +37,7 @@ export interface Measurement {
 
 /** What one round says about one figure. */
 export interface Sample {
+  readonly broker: BrokerName
   readonly scenario: string
   readonly metric: string
   readonly side: Measurement['side']

@@ -1,19 +1,33 @@
-/** The figures as people read them: a row per figure, a column per side, and Celeriac's ratio to the other two. */
+/** The figures as people read them: a row per figure, a column per side, and Celeriac's ratio to raw and the best peer. */
+import type { BrokerName, SideName } from '../sides/side.ts'
+import { sidesOf } from '../sides/traits.ts'
 import type { Bar } from './bars.ts'
 import { best } from './collector.ts'
 import type { Measurement } from './measurement.ts'
 
-const sides = ['celeriac', 'raw', 'bullmq'] as const
+const titles: Readonly<Record<SideName, string>> = {
+  celeriac: 'Celeriac',
+  bullmq: 'BullMQ',
+  'bee-queue': 'bee-queue',
+  'celery-node': 'celery-node',
+  celery: 'Celery',
+}
+const stores: Readonly<Record<BrokerName, string>> = { sqlite: 'SQLite', redis: 'Redis', amqp: 'RabbitMQ' }
 
-export function figuresTable(measurements: readonly Measurement[]): string {
+/** Of the measurements of one broker. */
+export function figuresTable(measurements: readonly Measurement[], broker: BrokerName): string {
+  const peers = sidesOf[broker].filter((side) => side !== 'celeriac' && measurements.some((m) => m.side === side))
   const seen = new Set<string>()
-  const rows = [['', 'unit', 'Celeriac', 'raw SQLite', 'BullMQ', '× raw', '× BullMQ']]
+  const head = ['', 'unit', titles.celeriac, `raw ${stores[broker]}`, ...peers.map((side) => titles[side])]
+  const rows = [[...head, '× raw', peers.length === 1 ? `× ${titles[peers[0] as SideName]}` : '× best peer']]
   for (const { scenario, metric, unit } of measurements) {
     const name = `${scenario}: ${metric}`
     if (seen.has(name)) continue
     seen.add(name)
-    const [ours, raw, bullmq] = sides.map((side) => best(measurements, scenario, metric, side))
-    rows.push([name, unit, cell(ours), cell(raw), cell(bullmq), ratio(ours, raw), ratio(ours, bullmq)])
+    const of = (side: Measurement['side']): Measurement | undefined => best(measurements, scenario, metric, [side])
+    const [ours, raw] = [of('celeriac'), of('raw')]
+    const cells = [ours, raw, ...peers.map(of)].map(cell)
+    rows.push([name, unit, ...cells, ratio(ours, raw), ratio(ours, best(measurements, scenario, metric, peers))])
   }
   return aligned(rows)
 }

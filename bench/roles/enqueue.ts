@@ -30,7 +30,7 @@ export async function enqueue(
 
 const senders: Record<EnqueueMode, (session: Session, count: number) => Promise<void>> = {
   async one(session, count) {
-    for (let i = 0; i < count; i++) await session.send(payload(i))
+    await session.sendEach(payloads(count))
   },
   async concurrent(session, count) {
     let next = 0

@@ -1,6 +1,7 @@
 import { claim } from './claim.ts'
 import { drain } from './drain.ts'
 import { enqueue, fill, fillChains, messageBytes } from './enqueue.ts'
+import { receiveEta } from './eta.ts'
 import { chainsOneByOne, receive, sendAndReceive, sendDelayed, sendPaced } from './latency.ts'
 import { memory } from './memory.ts'
 import { rawDrain, rawFill } from './raw.ts'
@@ -21,6 +22,7 @@ export const roles = {
   rawDrain,
   rawFill,
   receive,
+  receiveEta,
   sendAndReceive,
   sendDelayed,
   sendPaced,

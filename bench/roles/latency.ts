@@ -3,7 +3,8 @@ import { payload, payloads } from '../harness/payload.ts'
 import { max, quantile } from '../harness/stats.ts'
 import { type Exactness, Tally } from '../harness/tally.ts'
 import { nowMs, pause, until } from '../harness/time.ts'
-import type { Session } from '../sides/side.ts'
+import type { Session, Started } from '../sides/side.ts'
+import { traits } from '../sides/traits.ts'
 import { type Environment, openSession } from './role.ts'
 
 export interface LatencyResult {
@@ -23,8 +24,8 @@ export interface Pace {
 /** Producer and worker in one process. */
 export async function sendAndReceive(environment: Environment, pace: Pace): Promise<LatencyResult> {
   const session = await openSession(environment)
-  const { lateness, worker } = await receiver(session, pace, nowMs)
-  await sendAtPace(pace, (i) => session.send(payload(i, nowMs())))
+  const { lateness, worker } = await receiver(session, environment, pace, sinceSent)
+  await sendAtPace(session, pace, (i) => session.send(payload(i, nowMs())))
   const result = await lateness()
   await worker.stop()
   await session.close()
@@ -34,8 +35,8 @@ export async function sendAndReceive(environment: Environment, pace: Pace): Prom
 /** A chain's way in one process: from its send until the last of its three steps starts. */
 export async function chainsOneByOne(environment: Environment, pace: Pace): Promise<LatencyResult> {
   const session = await openSession(environment)
-  const { lateness, worker } = await receiver(session, pace, nowMs)
-  await sendAtPace(pace, (i) => session.sendChain(payload(i, nowMs())))
+  const { lateness, worker } = await receiver(session, environment, pace, sinceSent)
+  await sendAtPace(session, pace, (i) => session.sendChain(payload(i, nowMs())))
   const result = await lateness()
   await worker.stop()
   await session.close()
@@ -46,7 +47,7 @@ export async function chainsOneByOne(environment: Environment, pace: Pace): Prom
 export async function sendPaced(environment: Environment, pace: Pace): Promise<null> {
   const session = await openSession(environment)
   await environment.parent.ready()
-  await sendAtPace(pace, (i) => session.send(payload(i, nowMs())))
+  await sendAtPace(session, pace, (i) => session.send(payload(i, nowMs())))
   await session.close()
   return null
 }
@@ -57,7 +58,7 @@ export async function receive(
   { since, ...pace }: Pace & { since: 'sent' | 'due' },
 ): Promise<LatencyResult> {
   const session = await openSession(environment)
-  const { lateness, worker } = await receiver(session, pace, since === 'sent' ? nowMs : Date.now)
+  const { lateness, worker } = await receiver(session, environment, pace, since === 'sent' ? sinceSent : sinceDue)
   await environment.parent.ready()
   const result = await lateness()
   await worker.stop()
@@ -73,19 +74,23 @@ export async function sendDelayed(
   const session = await openSession(environment)
   await environment.parent.ready()
   const dueAtMs = Date.now() + dueInMs
-  await session.sendDelayed(payloads(count, dueAtMs), dueAtMs)
+  await session.sendDelayed(payloads(count, dueAtMs))
   const aheadMs = dueAtMs - Date.now()
   await session.close()
   return { aheadMs }
 }
 
-const concurrency = 50
+/** The clock a payload's `at` is of: of this process, or of another one that has told when it started. */
+type Clock = (started: Started | undefined) => number
+const sinceSent: Clock = (started) => started?.monotonicMs ?? nowMs()
+const sinceDue: Clock = (started) => started?.epochMs ?? Date.now()
 
-async function receiver(session: Session, { count, warmUp }: Pace, clock: () => number) {
+async function receiver(session: Session, { side }: Environment, { count, warmUp }: Pace, clock: Clock) {
+  if (side === 'raw') throw new Error('the raw ceiling has no worker')
   const tally = new Tally(warmUp + count)
   const lateMs = new Float64Array(warmUp + count)
-  const worker = await session.work({ concurrency }, ({ i, at }) => {
-    lateMs[i] = clock() - at
+  const worker = await session.work(traits[side].settings[0], ({ i, at }, started) => {
+    lateMs[i] = clock(started) - at
     tally.add(i)
   })
   const lateness = async (): Promise<LatencyResult> => {
@@ -103,9 +108,15 @@ async function receiver(session: Session, { count, warmUp }: Pace, clock: () => 
 }
 
 /** Sends at fixed moments, whether or not the last send is through: a slow answer must not thin out the load. */
-async function sendAtPace({ count, everyMs, warmUp }: Pace, send: (i: number) => Promise<unknown>): Promise<void> {
+async function sendAtPace(
+  session: Session,
+  { count, everyMs, warmUp }: Pace,
+  send: (i: number) => Promise<unknown>,
+): Promise<void> {
   for (let i = 0; i < warmUp; i++) await send(i)
-  await pause(300)
+  // A worker that is slower than its producer must not meet the measured tasks behind the others.
+  await until(async () => (await session.waiting()) === 0, 50, 60_000)
+  await pause(500)
   const sends: Promise<unknown>[] = []
   const start = nowMs()
   for (let i = 0; i < count; ) {

@@ -18,6 +18,12 @@ export async function openSession({ side, store }: Environment): Promise<Session
       return (await import('../sides/celeriac.ts')).openCeleriac(store)
     case 'bullmq':
       return (await import('../sides/bullmq.ts')).openBullMq(store)
+    case 'bee-queue':
+      return (await import('../sides/bee-queue.ts')).openBeeQueue(store)
+    case 'celery-node':
+      return (await import('../sides/celery-node.ts')).openCeleryNode(store)
+    case 'celery':
+      return (await import('../sides/celery.ts')).openCelery(store)
     case 'raw':
       throw new Error('the raw ceiling has roles of its own')
   }

@@ -8,11 +8,11 @@ const side = 'celeriac'
 const batch = 100
 
 export async function backlog(bench: Bench): Promise<void> {
-  if (!bench.peers.includes(side)) return
+  if (!bench.sides.includes(side)) return
   const large = size(bench, 2_000_000, 100_000)
   const small = Math.min(20_000, large)
   const claims = small / 2
-  await withStore(bench, async (largeStore) => {
+  await withStore(bench, side, async (largeStore) => {
     bench.log(`${scenario}: sending ${large} tasks`)
     const { exactness } = await runChild(
       { role: 'fill', side, store: largeStore, params: { count: large } },
@@ -26,7 +26,7 @@ export async function backlog(bench: Bench): Promise<void> {
       {
         name: `${scenario}: claims from ${large} and from ${small}`,
         run: () =>
-          withStore(bench, async (smallStore) => {
+          withStore(bench, side, async (smallStore) => {
             await runChild({ role: 'fill', side, store: smallStore, params: { count: small } })
             const ofFew = await claim(smallStore, 0)
             const ofMany = await claim(largeStore, first)

@@ -1,11 +1,15 @@
-/** Out of the store: one worker process against a backlog of no-op tasks; against plain claims and deletes. */
+/** Out of the store: one worker process against a backlog of no-op tasks; against a plain loop over the same store. */
 import { runChild } from '../harness/processes.ts'
+import type { DrainResult } from '../roles/drain.ts'
+import type { BrokerName, SideName, Store } from '../sides/side.ts'
 import {
   type Bench,
-  concurrencies,
   rate,
-  rawBatches,
+  rawOf,
   record,
+  type Scenario,
+  type StoreOptions,
+  settingsOf,
   size,
   type Turn,
   takeTurns,
@@ -13,41 +17,72 @@ import {
   withStore,
 } from './bench.ts'
 
-const scenario = 'drain'
-const metric = 'no-op tasks'
-const cpuMetric = 'CPU per task'
+interface Plan extends StoreOptions {
+  readonly scenario: string
+  /** Tasks of a full and of a quick run. */
+  readonly full: number
+  readonly quick: number
+}
 
-export async function drain(bench: Bench): Promise<void> {
-  const count = size(bench, 50_000, 10_000)
-  const turns: Turn[] = bench.peers.flatMap((side) =>
-    concurrencies.map((concurrency) => ({
-      name: `${scenario}: ${side}, concurrency ${concurrency}`,
-      run: () =>
-        withStore(bench, async (store) => {
+/** Seconds of work for everybody: in a shorter run, starting up would be much of it. */
+const fullDrain: Readonly<Record<BrokerName, number>> = { sqlite: 50_000, redis: 100_000, amqp: 75_000 }
+
+/** Results ignored. On RabbitMQ, Celeriac and the raw loop drain a quorum queue too. */
+export const drain: Scenario = async (bench) => {
+  const plain: Plan = { scenario: 'drain', full: fullDrain[bench.broker], quick: 10_000 }
+  const quorum = bench.broker === 'amqp' ? drainTurns(bench, { ...plain, queueType: 'quorum' }) : []
+  await takeTurns(bench, [...drainTurns(bench, plain), ...quorum])
+}
+
+/** The same where every task's return value is kept. */
+export const results: Scenario = async (bench) => {
+  await takeTurns(bench, drainTurns(bench, { scenario: 'results', full: 40_000, quick: 5_000, keepsResults: true }))
+}
+
+/** The same with a longer way to the broker, for all sides. */
+export const drainWithLatency: Scenario = async (bench) => {
+  await takeTurns(bench, drainTurns(bench, { scenario: 'drain@1ms', full: 40_000, quick: 5_000, latencyMs: 1 }))
+}
+
+function drainTurns(bench: Bench, plan: Plan): Turn[] {
+  // The peers know classic queues only, and the raw loop has no results.
+  const sides = plan.queueType === 'quorum' ? bench.sides.filter((side) => side === 'celeriac') : bench.sides
+  const raw = bench.measuresRaw && !plan.keepsResults ? rawOf[bench.broker].settings : []
+  return [
+    ...sides.flatMap((side) =>
+      settingsOf(bench, side).map((setting) =>
+        drainTurn(bench, plan, side, setting.variant, async (store, count) => {
           await runChild({ role: 'fill', side, store, params: { count } })
-          const result = await runChild({ role: 'drain', side, store, params: { count, concurrency } })
-          record(bench, { scenario, side, variant: `c${concurrency}`, count, exactness: result.exactness }, [
-            rate(metric, result.perSecond),
-            time(cpuMetric, result.cpuUsPerTask, 'µs'),
-          ])
+          return await runChild({ role: 'drain', side, store, params: { count, setting } })
         }),
-    })),
-  )
-  for (const batch of bench.measuresRaw ? rawBatches : []) {
-    turns.push({
-      name: `${scenario}: raw, ${batch} per transaction`,
-      run: () =>
-        withStore(bench, async (store) => {
-          const params = { count, batch, rowBytes: bench.rowBytes }
-          await runChild({ role: 'rawFill', side: 'raw', store, params })
-          const result = await runChild({ role: 'rawDrain', side: 'raw', store, params })
-          const variant = `tx${batch}`
-          record(bench, { scenario, side: 'raw', variant, count, exactness: result.exactness }, [
-            rate(metric, result.perSecond),
-            time(cpuMetric, result.cpuUsPerTask, 'µs'),
-          ])
-        }),
-    })
+      ),
+    ),
+    ...raw.map(({ variant, batch, inFlight }) =>
+      drainTurn(bench, plan, 'raw', variant, async (store, count) => {
+        const params = { count, batch, inFlight, messageBytes: bench.messageBytes }
+        await runChild({ role: 'rawFill', side: 'raw', store, params })
+        return await runChild({ role: 'rawDrain', side: 'raw', store, params })
+      }),
+    ),
+  ]
+}
+
+function drainTurn(
+  bench: Bench,
+  plan: Plan,
+  side: SideName | 'raw',
+  variant: string,
+  fillAndDrain: (store: Store, count: number) => Promise<DrainResult>,
+): Turn {
+  const { scenario, full, quick, queueType = 'classic' } = plan
+  const count = size(bench, full, quick, side)
+  const queue = queueType === 'classic' ? '' : `, ${queueType} queue`
+  const run = async (store: Store): Promise<void> => {
+    const { perSecond, cpuUsPerTask, exactness } = await fillAndDrain(store, count)
+    record(bench, { scenario, side, variant, count, exactness }, [
+      rate(`no-op tasks${queue}`, perSecond),
+      time(`CPU per task${queue}`, cpuUsPerTask, 'µs'),
+    ])
   }
-  await takeTurns(bench, turns)
+  return { name: `${scenario}${queue}: ${side} ${variant}`, run: () => withStore(bench, side, run, plan) }
 }

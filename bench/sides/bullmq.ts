@@ -5,7 +5,7 @@
 import { nativeImport } from '../harness/native-import.ts'
 import type { Payload } from '../harness/payload.ts'
 import { until } from '../harness/time.ts'
-import type { Session, Store, Working, WorkOptions } from './side.ts'
+import { eachWith, ownCpuUs, type Session, type Store, type Working } from './side.ts'
 
 interface Job {
   readonly name: string
@@ -49,28 +49,31 @@ interface BullMq {
 }
 
 const queueName = 'bench'
-const kept = { removeOnComplete: true, removeOnFail: false }
 /** Jobs per `addBulk`: one Redis transaction each. Larger ones were not faster, and hold up Redis. */
 const bulkSize = 500
 
-export async function openBullMq({ redisPort }: Store): Promise<Session> {
+export async function openBullMq({ url, resultsUrl }: Store): Promise<Session> {
   const { Queue, Worker, FlowProducer } = (await nativeImport('bullmq')) as BullMq
-  const connection = { host: '127.0.0.1', port: redisPort, maxRetriesPerRequest: null }
+  const connection = { host: '127.0.0.1', port: Number(new URL(url).port), maxRetriesPerRequest: null }
   const queue = new Queue(queueName, { connection })
   const flows = new FlowProducer({ connection })
   await Promise.all([queue.waitUntilReady(), flows.waitUntilReady()])
 
-  const addAll = async (payloads: readonly Payload[], options: object): Promise<void> => {
+  // A job that is kept has its return value with it.
+  const kept = { removeOnComplete: resultsUrl === undefined, removeOnFail: false }
+  const addAll = async (payloads: readonly Payload[], optionsOf: (data: Payload) => object): Promise<void> => {
     for (let from = 0; from < payloads.length; from += bulkSize) {
       const chunk = payloads.slice(from, from + bulkSize)
-      await queue.addBulk(chunk.map((data) => ({ name: 'noop', data, opts: { ...kept, ...options } })))
+      await queue.addBulk(chunk.map((data) => ({ name: 'noop', data, opts: { ...kept, ...optionsOf(data) } })))
     }
   }
+  const send = (payload: Payload): Promise<unknown> => queue.add('noop', payload, kept)
 
   return {
-    send: (payload) => queue.add('noop', payload, kept),
-    sendMany: (payloads) => addAll(payloads, {}),
-    sendDelayed: (payloads, dueAtMs) => addAll(payloads, { delay: dueAtMs - Date.now() }),
+    send,
+    sendEach: eachWith(send),
+    sendMany: (payloads) => addAll(payloads, () => ({})),
+    sendDelayed: (payloads) => addAll(payloads, ({ at }) => ({ delay: at - Date.now() })),
     // A flow: the parent runs when its child is done, so the last step is the outermost.
     sendChain: (data) => {
       const step = (name: string, children: object[]) => ({ name, queueName, data, opts: kept, children })
@@ -78,12 +81,12 @@ export async function openBullMq({ redisPort }: Store): Promise<Session> {
     },
     waiting: () => queue.getWaitingCount(),
 
-    async work({ concurrency, began = () => {} }: WorkOptions, handle): Promise<Working> {
+    async work({ concurrency, began = () => {} }, handle): Promise<Working> {
       let completed = 0
       const process = async ({ name, data }: Job): Promise<unknown> => {
         if (name === 'noop' || name === 'first') began()
         if (name === 'noop' || name === 'last') handle(data)
-        return undefined
+        return data.i
       }
       const worker = new Worker(queueName, process, { connection, concurrency, autorun: false })
       await worker.waitUntilReady()
@@ -94,6 +97,7 @@ export async function openBullMq({ redisPort }: Store): Promise<Session> {
       void worker.run()
       return {
         settled: (count) => until(() => completed >= count, 1, 600_000),
+        cpuUs: ownCpuUs,
         stop: () => worker.close(),
       }
     },
