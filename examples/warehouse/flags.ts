@@ -36,7 +36,7 @@ Usage: npm start -- [flags]
   --courier-latency <ms> half of the courier's answers take longer (150)
   --kill                 kill a random worker with SIGKILL every second
   --workers <n>          worker processes per stage (1)
-  --broker <url>         another broker (a new SQLite file)
+  --broker <url>         redis://…, amqp://… or another SQLite file (a new one)
   --file <path>          another file of orders
   --port <n>             port of the receiver (any free one)
   --deadline <s>         give up on --once after so many seconds (120, and a second for every 10 orders)

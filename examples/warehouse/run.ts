@@ -90,6 +90,7 @@ async function runOrders(
     show: (views) => progress.show(views, fed.accepted.size, performance.now()),
     onEntries: (more) => entries.push(...more),
     isFeeding: () => isFeeding,
+    accepted: () => fed.accepted.size,
     signal: AbortSignal.any([signal, deadline]),
   })
   logbook.close()

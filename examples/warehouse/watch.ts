@@ -15,15 +15,22 @@ export interface WatchOptions {
   readonly onEntries: (entries: readonly Entry[]) => void
   /** Whether more orders are still to come. */
   readonly isFeeding: () => boolean
+  /** Orders accepted so far. */
+  readonly accepted: () => number
   readonly signal: AbortSignal
 }
 
 const everyMs = 200
 
-/** True once every queue is empty and nothing is being worked on, false when the signal ended the watch before. */
+/**
+ * True once every queue is empty and nothing is being worked on, false when the signal ended the watch before. Not every
+ * broker tells what is being worked on, so every order must have arrived besides: at its customer or with the dead letters.
+ */
 export async function watchUntilQuiet(options: WatchOptions): Promise<boolean> {
-  const { stages, queues, logbook, show, onEntries, isFeeding, signal } = options
+  const { stages, queues, logbook, show, onEntries, isFeeding, accepted, signal } = options
   const tally = new Tally()
+  const delivered = new Set<string>()
+  const lastTask = stages.at(-1)?.task
   let quietLooks = 0
   while (!signal.aborted) {
     const feeding = isFeeding()
@@ -32,11 +39,16 @@ export async function watchUntilQuiet(options: WatchOptions): Promise<boolean> {
     const entries = logbook.read()
     tally.add(entries)
     onEntries(entries)
+    for (const entry of entries) {
+      if (entry.what === 'ended' && entry.task === lastTask && entry.error === null) delivered.add(entry.orderId)
+    }
     const views = stages.map((stage) => viewOf(stage, infos, tally))
     show(views)
     // A broker may look at its queues one after another, and miss a message that passes from one to the next. It
     // cannot be missed twice, because it stays there for longer than a look.
-    const isQuiet = !feeding && views.every(({ ready, delayed, running }) => ready + delayed + running === 0)
+    const isEmpty = views.every(({ ready, delayed, running }) => ready + delayed + running === 0)
+    const arrived = views.reduce((sum, { dead }) => sum + dead, delivered.size)
+    const isQuiet = !feeding && isEmpty && arrived >= accepted()
     quietLooks = isQuiet ? quietLooks + 1 : 0
     if (quietLooks === 2) return true
     await sleep(everyMs, undefined, { signal }).catch(() => undefined)
