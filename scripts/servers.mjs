@@ -24,7 +24,7 @@ const servers = [
   },
   {
     name: 'Celery for Python 3',
-    packages: ['python3-celery', 'python3-redis'],
+    packages: ['python3-celery', 'python3-redis', 'python3-msgpack', 'python3-yaml'],
     isPresent: () => ['/usr/bin/python3', 'python3'].some(hasCelery),
     neededFor: 'the tests with Python',
   },
@@ -83,7 +83,7 @@ async function withoutDaemons(install) {
 
 function hasCelery(python) {
   try {
-    execFileSync(python, ['-c', 'import celery, redis'], { stdio: 'ignore' })
+    execFileSync(python, ['-c', 'import celery, msgpack, redis, yaml'], { stdio: 'ignore' })
     return true
   } catch {
     return false

@@ -8,6 +8,8 @@ const scenario = 'delayed'
 /** Among those that have delays. */
 export async function delayed(bench: Bench): Promise<void> {
   const count = size(bench, 10_000, 2_000)
+  // Long enough for the slowest side to have sent them all, and a second more to come to rest.
+  const dueInMs = 2_000 + count / 4
   const turns = bench.sides
     .filter((side) => traits[side].delays.includes(bench.broker))
     .map((side) => ({
@@ -17,7 +19,6 @@ export async function delayed(bench: Bench): Promise<void> {
           const pace = { count, everyMs: 0, warmUp: 0, since: 'due' as const }
           const worker = startChild({ role: 'receive', side, store, params: pace })
           await worker.ready()
-          const dueInMs = 2_000 + count / sentPerMs[side === 'celery' ? 'python' : 'node']
           const producer = startChild({ role: 'sendDelayed', side, store, params: { count, dueInMs } })
           await producer.ready()
           worker.go()
@@ -34,6 +35,3 @@ export async function delayed(bench: Bench): Promise<void> {
     }))
   await takeTurns(bench, turns)
 }
-
-/** What is surely reached: the tasks come due once all have been sent, and a second more has passed for rest. */
-const sentPerMs = { node: 4, python: 0.8 }

@@ -58,7 +58,7 @@ async function measure(bench: Bench, python: string, count: number, overMs: numb
       worker.go()
       await worker.ready()
       // The worker takes part of the machine; they will be slower than alone.
-      const sendingMs = (count / perSecond) * 2_000
+      const sendingMs = (count / perSecond) * 1_500
       const firstDueAtMs = Date.now() + sendingMs + restMs
       const tasks = Array.from({ length: count }, (_, i) =>
         payload(warmUp + i, Math.round(firstDueAtMs + (i / count) * overMs)),

@@ -2,6 +2,7 @@
 import { runChild, startChild } from '../harness/processes.ts'
 import type { LatencyResult, Pace } from '../roles/latency.ts'
 import type { SideName, Store } from '../sides/side.ts'
+import { traits } from '../sides/traits.ts'
 import {
   type Bench,
   type Figure,
@@ -23,11 +24,11 @@ interface Load {
   readonly quick: number
 }
 
-const idle: Load = { name: 'idle', everyMs: 20, full: 250, quick: 50 }
+const idle: Load = { name: 'idle', everyMs: 20, full: 200, quick: 50 }
 const steady: Load = { name: '500/s', everyMs: 2, full: 2_000, quick: 250 }
 
 export const latency: Scenario = async (bench) => {
-  const loads = bench.broker === 'sqlite' ? [idle, steady] : [idle, { ...steady, full: 1_000 }]
+  const loads = bench.broker === 'sqlite' ? [idle, steady] : [idle, { ...steady, full: 750 }]
   const turns = loads.flatMap((load) =>
     bench.sides.flatMap((side) => [
       ...(bench.broker === 'sqlite' ? [withinOne(bench, load, side)] : []),
@@ -42,12 +43,14 @@ export const latency: Scenario = async (bench) => {
   await takeTurns(bench, [...turns, ...quorum])
 }
 
-/** Idle, with a longer way to the broker, for all sides. */
+/** Idle, with a longer way to the broker. */
 export const latencyWithLatency: Scenario = async (bench) => {
-  const load = { ...idle, full: 150 }
+  const load = { ...idle, full: 100 }
   await takeTurns(
     bench,
-    bench.sides.map((side) => betweenTwo(bench, 'latency@1ms', load, side, { latencyMs: 1 })),
+    bench.sides
+      .filter((side) => traits[side].goesFar)
+      .map((side) => betweenTwo(bench, 'latency@1ms', load, side, { latencyMs: 1 })),
   )
 }
 

@@ -8,8 +8,8 @@ import { type Bench, megabytes, record, size, takeTurns, withStore } from './ben
 const scenario = 'memory'
 /** Memory is steady: elsewhere than on SQLite, where all this is quick, one round says enough. */
 const networkRounds = 1
-/** Those whose worker is a process of Node that can be asked, and that have delays. */
-const isMeasured = (side: SideName): boolean => side === 'celeriac' || side === 'bullmq' || side === 'bee-queue'
+/** One peer is enough to compare with. */
+const isMeasured = (side: SideName): boolean => side === 'celeriac' || side === 'bullmq'
 const hourMs = 3_600_000
 /** The worker's time to take in what it would take in. */
 const settleMs = 4_000

@@ -2,11 +2,14 @@
 import type { BrokerName, Setting, SideName } from './side.ts'
 
 export interface Traits {
+  /** `drain` tries them all. Other scenarios take the last one, which is the best there, or, where little goes on, the first. */
   readonly settings: readonly [Setting, ...Setting[]]
   /** The part of a scenario's tasks that this side is given, so that all of them take about as long. */
   readonly share: number
   /** On which brokers it can hold back ten thousand tasks until a given time. */
   readonly delays: readonly BrokerName[]
+  /** Whether it takes part where the way to the broker is longer. */
+  readonly goesFar: boolean
   /** Whether it has chains of its own; otherwise each step would send the next one by hand. */
   readonly chains: boolean
   /** Whether one process can await many sends at a time. */
@@ -19,13 +22,35 @@ const threads: Traits['settings'] = [
 ]
 
 export const traits: Readonly<Record<SideName, Traits>> = {
-  celeriac: { settings: threads, share: 1, delays: ['sqlite', 'redis', 'amqp'], chains: true, concurrentSends: true },
-  bullmq: { settings: threads, share: 0.4, delays: ['sqlite', 'redis'], chains: true, concurrentSends: true },
-  'bee-queue': { settings: threads, share: 0.6, delays: ['redis'], chains: false, concurrentSends: true },
+  celeriac: {
+    settings: threads,
+    share: 1,
+    delays: ['sqlite', 'redis', 'amqp'],
+    goesFar: true,
+    chains: true,
+    concurrentSends: true,
+  },
+  bullmq: {
+    settings: threads,
+    share: 0.4,
+    delays: ['sqlite', 'redis'],
+    goesFar: true,
+    chains: true,
+    concurrentSends: true,
+  },
+  'bee-queue': {
+    settings: threads,
+    share: 0.6,
+    delays: ['redis'],
+    goesFar: true,
+    chains: false,
+    concurrentSends: true,
+  },
   'celery-node': {
     settings: [{ variant: '', concurrency: 0, prefetchMultiplier: 1 }],
     share: 0.3,
     delays: [],
+    goesFar: true,
     chains: false,
     concurrentSends: true,
   },
@@ -35,8 +60,10 @@ export const traits: Readonly<Record<SideName, Traits>> = {
       { variant: 'prefetch 64', concurrency: 2, prefetchMultiplier: 64 },
     ],
     share: 0.05,
-    // On RabbitMQ it asks for one more message with every waiting one: ten thousand are minutes late.
-    delays: ['redis'],
+    // It fetches every waiting task; ten thousand are seconds late on Redis, and minutes on RabbitMQ.
+    delays: [],
+    // A round trip or more for every task: it would need longer than all the others together.
+    goesFar: false,
     chains: true,
     concurrentSends: false,
   },

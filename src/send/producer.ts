@@ -19,7 +19,7 @@ import { inputFromWire, validate, type WireArguments } from '../task/input.ts'
 import type { Registry, TaskDefinition } from '../task/registry.ts'
 import type { Successor } from './composite.ts'
 import type { Content } from './content.ts'
-import { emptyEmbed, encodeTask, type TaskCall, type TaskMessage } from './message.ts'
+import { emptyEmbed, encodeTask, isoDate, type TaskCall, type TaskMessage } from './message.ts'
 import type { Router } from './router.ts'
 import type { Embed, WireOptions, WireSignature } from './wire.ts'
 import { callOptionsOf, stampsOf, turnedPriority } from './wire-options.ts'
@@ -171,23 +171,24 @@ export class Producer implements Sender {
   #wireStep({ parts }: AnySignature, id: string | undefined): WireSignature {
     const nowMs = this.#parts.clock.now()
     const call = this.#call(parts.task, parts, parts.options, { rootId: null, parentId: null }, nowMs)
-    const { countdown, eta, expires } = parts.options
+    const { countdown, eta, expires, serializer, compression } = parts.options
     const options: WireOptions = {
       task_id: id ?? call.id,
       ...(call.replyTo !== null && { reply_to: call.replyTo }),
       queue: call.queue,
       ...(call.priority !== undefined && { priority: turnedPriority(call.priority, this.#unsetPriority) }),
       ...(countdown !== undefined && { countdown: toMs(countdown, 'countdown') / 1_000 }),
-      ...(eta !== undefined && { eta: eta.toISOString() }),
+      ...(eta !== undefined && { eta: isoDate(eta.getTime()) }),
       ...(expires !== undefined && {
-        expires: expires instanceof Date ? expires.toISOString() : toMs(expires, 'expires') / 1_000,
+        expires: expires instanceof Date ? isoDate(expires.getTime()) : toMs(expires, 'expires') / 1_000,
       }),
       ...(call.timeLimitS !== null && { time_limit: call.timeLimitS }),
       ...(call.softTimeLimitS !== null && { soft_time_limit: call.softTimeLimitS }),
       ...(call.ignoreResult && { ignore_result: true }),
       ...(call.headers !== null && { headers: call.headers }),
-      ...(parts.options.serializer !== undefined && { serializer: parts.options.serializer }),
-      ...(parts.options.compression !== undefined && { compression: parts.options.compression }),
+      ...(serializer !== undefined && { serializer }),
+      // Celery has no word for none.
+      ...(compression !== undefined && compression !== 'none' && { compression }),
     }
     const { task, args, kwargs, immutable } = parts
     return { task, args, kwargs, options, subtask_type: null, immutable }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import type { Summary } from '../../examples/warehouse/summary.ts'
+import { describeWith, rabbitmq, startRedis } from '../servers/index.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const start = join(root, 'scripts', 'start.mjs')
@@ -60,6 +61,23 @@ describe('npm start --once', () => {
 
     expect(code).toBe(1)
     expect(stderr).toContain('carrier-pigeon')
+  })
+})
+
+describeWith(['redis', 'rabbitmq'], 'npm start --once --broker', () => {
+  it.each([
+    ['Redis', async () => (await startRedis()).url],
+    ['RabbitMQ', async () => (await rabbitmq()).url],
+  ])('adds up on %s although workers are killed', { timeout: timeoutMs }, async (_name, server) => {
+    const broker = await server()
+    const flags = ['--once', '--orders', '40', '--courier-latency', '200', '--kill', '--json', '--broker', broker]
+
+    const { code, stdout, stderr } = await runWarehouse(...flags)
+
+    const summary = JSON.parse(stdout) as Summary
+    expect(summary.reconciliation.checks.filter(({ holds }) => !holds)).toEqual([])
+    expect({ code, ok: summary.ok }, stderr).toEqual({ code: 0, ok: true })
+    expect(summary.delivered).toBeGreaterThan(20)
   })
 })
 

@@ -138,6 +138,22 @@ describe('the message of a chain', () => {
     expect(steps.map(typesOf)).toEqual(pythonSteps.map(typesOf))
   })
 
+  it('has dates of its steps with an offset, and says nothing of what Celery has no word for', async () => {
+    const eta = new Date('2030-01-02T03:04:05.678Z')
+    const message = await sentBy((app) => {
+      const echo = app.task('lab.echo', (value: number) => value)
+      return chain(echo.s(1), echo.s().set({ eta, expires: eta, compression: 'none' })).delay()
+    })
+
+    const [, , embed] = bodyOf(message)
+    const [{ options }] = embed.chain as [{ options: Record<string, unknown> }]
+    expect(options).toMatchObject({
+      eta: '2030-01-02T03:04:05.678000+00:00',
+      expires: '2030-01-02T03:04:05.678000+00:00',
+    })
+    expect(options).not.toHaveProperty('compression')
+  })
+
   it('has the id of each step in its signature, and the queue we would send it to', async () => {
     const [, , embed] = bodyOf(await sent())
 

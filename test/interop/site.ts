@@ -124,7 +124,7 @@ afterAll(async () => {
 async function closeInTime(app: Celeriac): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const tooLate = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error('the application did not close')), 15_000)
+    timer = setTimeout(() => reject(new Error(`the application on ${app.config.broker} did not close`)), 15_000)
   })
   await Promise.race([app.close(), tooLate]).finally(() => clearTimeout(timer))
 }

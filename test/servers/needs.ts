@@ -15,7 +15,7 @@ const servers = {
   rabbitmq: { isInstalled: () => rabbitmqPrograms !== '', advice: 'apt-get install rabbitmq-server' },
   python: {
     isInstalled: () => pythonWithCelery() !== undefined,
-    advice: 'apt-get install python3-celery python3-redis',
+    advice: 'apt-get install python3-celery python3-redis python3-msgpack python3-yaml',
   },
 } satisfies Record<string, Server>
 

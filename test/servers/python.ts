@@ -8,12 +8,12 @@ import { Program } from './program.ts'
 
 let found: string | undefined | null = null
 
-/** A Python that can import Celery and its Redis client; undefined where there is none. */
+/** A Python that can import Celery, its Redis client and its serializers; undefined where there is none. */
 export function pythonWithCelery(): string | undefined {
   if (found === null) {
     found = ['/usr/bin/python3', 'python3'].find((python) => {
       try {
-        execFileSync(python, ['-c', 'import celery, redis'], { stdio: 'ignore' })
+        execFileSync(python, ['-c', 'import celery, msgpack, redis, yaml'], { stdio: 'ignore' })
         return true
       } catch {
         return false

@@ -111,6 +111,12 @@ it('the options of a call are checked', () => {
     add.applyAsync([1, 2], { countdown: '5m', priority: 9, expires: new Date(), headers: { tenant: 'acme' } }),
     // @ts-expect-error a duration has a unit
     add.applyAsync([1, 2], { countdown: '5' }),
+    add.applyAsync([1, 2], { serializer: 'msgpack', compression: 'gzip' }),
+    app.remote<[], void>('proj.a', { serializer: 'yaml', compression: 'none' }),
+    // @ts-expect-error a compression of Celery that is not ours
+    add.applyAsync([1, 2], { compression: 'bzip2' }),
+    // @ts-expect-error no such option
+    app.remote<[], void>('proj.a', { delay: 5 }),
     // @ts-expect-error no such option
     add.applyAsync([1, 2], { delay: 5 }),
   ])
