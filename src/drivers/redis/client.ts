@@ -167,10 +167,9 @@ export class RedisClient {
     return { close }
   }
 
-  /** The number the server knows the connection for subscriptions by. @throws ConnectionLost */
-  async subscriberId(): Promise<number> {
-    if (this.#subscriptions === undefined) throw closed()
-    return Number(await this.#subscriptions.send('CLIENT', ['ID']))
+  /** The number the server knows the connection for subscriptions by. */
+  get subscriberId(): number | undefined {
+    return this.#subscriber?.serverId
   }
 
   async #openConnections(): Promise<void> {

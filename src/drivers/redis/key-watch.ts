@@ -3,6 +3,7 @@
  * at. Where that is not to be had, whoever waits looks again now and then.
  */
 import type { RedisClient } from './client.ts'
+import { ConnectionLost } from './failures.ts'
 
 const channel = '__redis__:invalidate'
 
@@ -51,7 +52,9 @@ export class KeyWatch {
     }
     try {
       await this.#subscription
-      await this.#client.commandOnce('CLIENT', 'TRACKING', 'ON', 'REDIRECT', await this.#client.subscriberId())
+      const { subscriberId } = this.#client
+      if (subscriberId === undefined) throw new ConnectionLost('there is no connection for subscriptions')
+      await this.#client.commandOnce('CLIENT', 'TRACKING', 'ON', 'REDIRECT', subscriberId)
     } catch (error) {
       this.#client.logger.debug({ error }, 'Redis tells of no changes to keys; looking at them every second')
     }

@@ -23,12 +23,20 @@ export class Subscriber {
   readonly #byPattern = new Map<string, Set<Listener>>()
   #hadConnection = false
 
+  /** What the server knows the connection by; asked for before it hears nothing but subscriptions. */
+  #serverId: number | undefined
+
   constructor(connection: () => RedisConnection) {
     this.#connection = connection
   }
 
+  get serverId(): number | undefined {
+    return this.#serverId
+  }
+
   /** On a new connection: subscribes to everything again, then tells who may have missed something. */
   async onUp(redis: Redis): Promise<void> {
+    this.#serverId = Number(await redis.client('ID'))
     redis.on('message', (channel: string, text: string) => tell(this.#byChannel.get(channel), text, channel))
     redis.on('pmessage', (pattern: string, channel: string, text: string) =>
       tell(this.#byPattern.get(pattern), text, channel),
