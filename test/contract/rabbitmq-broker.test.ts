@@ -194,11 +194,12 @@ describeWith('rabbitmq', 'queues on RabbitMQ', () => {
     await publishBodies(broker, queue, ['a'])
     expect(await busy.fetch(10)).toHaveLength(1)
 
-    await publishBodies(broker, queue, ['b', 'c'])
+    await publishBodies(broker, queue, ['b', 'c', 'd'])
+    expect(bodies(await busy.fetch(1))).toEqual(['b'])
 
     const idle = await broker.consume([queue])
     const taken = await take(idle, 2)
-    expect(bodies(taken)).toEqual(['b', 'c'])
+    expect(bodies(taken)).toEqual(['c', 'd'])
     expect(taken.map(({ deliveryCount }) => deliveryCount)).toEqual([1, 1])
   })
 

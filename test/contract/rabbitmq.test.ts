@@ -39,6 +39,8 @@ async function openVhost(query = '') {
 const notCounted = 'the queues of delays are shared by all queues, and AMQP counts only what is in a queue'
 const marked = 'a look takes messages and gives them back, which the server marks as it marks a loss'
 
+const behind = 'a look takes messages and gives them back, and quorum queues put them behind the others'
+
 const skip = {
   'counts a delayed message as delayed until it is due, and as ready then': notCounted,
   'releases with a delay, costing no delivery': notCounted,
@@ -83,7 +85,10 @@ function onQueues(
 
 describeWith('rabbitmq', 'RabbitMQ', () => {
   onQueues('rabbitmq (classic queues)', '', rabbitmqCapabilities, skip)
-  onQueues('rabbitmq (quorum queues)', '?queue_type=quorum', rabbitmqCapabilities, skip)
+  onQueues('rabbitmq (quorum queues)', '?queue_type=quorum', rabbitmqCapabilities, {
+    ...skip,
+    'shows the next to be delivered first, in pages': behind,
+  })
   onQueues('rabbitmq (priorities)', '?max_priority=10', { ...rabbitmqCapabilities, priorityLevels: 10 }, skip)
 
   busContract('rabbitmq', {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Channel, connect } from 'amqplib'
 import { beforeAll, expect, it, onTestFinished } from 'vitest'
 import { RabbitmqBus, RabbitmqClient } from '../../src/drivers/rabbitmq/index.ts'
@@ -66,6 +67,18 @@ describeWith('rabbitmq', 'a connection to RabbitMQ', () => {
     proxy.resume()
 
     await shop.expectRun([1])
+  })
+
+  it('leaves a connection alone that is idle', async () => {
+    const { proxy, url } = await openProxy()
+    const shop = await openShop(url)
+    const before = proxy.accepted
+
+    // Longer than it takes to ask, and to give up.
+    await sleep(5_000)
+
+    expect(proxy.accepted).toBe(before)
+    await shop.expectWell()
   })
 
   it('publishes what waited while the server refused connections', async () => {

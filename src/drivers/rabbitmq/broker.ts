@@ -22,6 +22,11 @@ import { peekInto } from './peek.ts'
 import { nothingHeld, Peers } from './peers.ts'
 import type { Topics } from './topics.ts'
 
+/** Delayed messages are purged in groups of so many. */
+const purgeBatch = 10_000
+/** While a message passes from one queue of delays to the next it is in neither. In ms. */
+const passageMs = 100
+
 /** As the queues are that it makes with nothing said in the URL, which are Celery's. */
 export const rabbitmqCapabilities: BrokerCapabilities = {
   maxDelayMs,
@@ -36,9 +41,6 @@ interface Counts {
   readonly messageCount: number
   readonly consumerCount: number
 }
-
-/** Messages purged at a time, where they must be sought. */
-const purgeBatch = 500
 
 export class RabbitmqBroker implements Broker {
   readonly capabilities: BrokerCapabilities
@@ -121,7 +123,7 @@ export class RabbitmqBroker implements Broker {
     const consumer = await this.#consumeDelayed([queue])
     try {
       for (let delayed = 0; ; ) {
-        const deliveries = await consumer.fetch(purgeBatch, { waitMs: 0 })
+        const deliveries = await consumer.fetch(purgeBatch, { waitMs: passageMs })
         if (deliveries.length === 0) return messageCount + delayed
         await Promise.all(deliveries.map((delivery) => delivery.ack()))
         delayed += deliveries.length

@@ -210,13 +210,11 @@ export class RabbitmqConsumer implements Consumer {
       onCancel: (queue) => this.#cancelled(queue),
     })
     for (const queue of this.#queues) hold.add(queue).isPaused = pausedQueues.includes(queue)
-    let failure: Error | undefined
-    channel.on('error', (error) => {
-      failure = error
-    })
     channel.once('close', () => {
       if (this.#hold === hold) this.#hold = undefined
-      if (this.#closing !== undefined || !session.isAlive) return
+    })
+    session.watch(channel, (failure) => {
+      if (this.#closing !== undefined) return
       this.#explain(failure)
       void this.#attachAgain(session)
     })

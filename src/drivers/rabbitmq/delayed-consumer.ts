@@ -12,6 +12,7 @@ import { requestTimeoutMs, withDeadline } from './deadline.ts'
 import { DelayedDelivery } from './delayed-delivery.ts'
 import { targetWord } from './delays.ts'
 import { requestFailure } from './failures.ts'
+import { giveBack } from './give-back.ts'
 import type { Outbox } from './outbox.ts'
 
 export interface DelayedConsumerParts {
@@ -23,6 +24,12 @@ export interface DelayedConsumerParts {
   /** Names of the queues of delays. */
   readonly stops: () => Promise<string[]>
   readonly onClose: (consumer: DelayedConsumer) => void
+}
+
+interface Found {
+  readonly delivery: DelayedDelivery
+  readonly raw: ConsumeMessage
+  readonly stop: string
 }
 
 const defaultWaitMs = 5_000
@@ -90,18 +97,23 @@ export class DelayedConsumer implements Consumer {
   /** Pausing holds back what is ready, not what is moved. */
   async setPaused(): Promise<void> {}
 
-  /** Once through all delays, the longest first: messages move on to shorter ones, so none is passed over. */
+  /** Once through all delays, in the order messages pass from one to the next, so that none is missed. */
   async #look(max: number): Promise<DelayedDelivery[]> {
-    const { stops } = this.#parts
+    const { clock, stops } = this.#parts
     try {
       const channel = await this.#open()
-      const names = (await stops()).sort((one, other) => -one.localeCompare(other, 'en', { numeric: true }))
-      const found: DelayedDelivery[] = []
+      const names = (await stops()).sort((one, other) => one.localeCompare(other, 'en', { numeric: true }))
+      const found: Found[] = []
       for (const stop of names) found.push(...(await this.#lookThrough(channel, stop)))
-      found.sort((one, other) => one.dueMs - other.dueMs)
-      for (const delivery of found.splice(max)) await delivery.release()
-      for (const delivery of found) this.#loans.add(delivery)
-      return found
+      found.sort((one, other) => one.delivery.dueMs - other.delivery.dueMs)
+      const surplus = found.splice(max)
+      for (const stop of names) {
+        const back = surplus.filter((one) => one.stop === stop).map(({ raw }) => raw)
+        await giveBack(channel, clock, stop, back)
+      }
+      const taken = found.map(({ delivery }) => delivery)
+      for (const delivery of taken) this.#loans.add(delivery)
+      return taken
     } catch (error) {
       this.#channel?.then((channel) => channel.close()).catch(() => undefined)
       this.#channel = undefined
@@ -123,12 +135,12 @@ export class DelayedConsumer implements Consumer {
     return this.#channel
   }
 
-  async #lookThrough(channel: Channel, stop: string): Promise<DelayedDelivery[]> {
+  async #lookThrough(channel: Channel, stop: string): Promise<Found[]> {
     const { clock, outbox } = this.#parts
     const what = `looking through '${stop}'`
     const { messageCount } = await withDeadline(clock, requestTimeoutMs, what, channel.checkQueue(stop))
     if (messageCount === 0) return []
-    const found: DelayedDelivery[] = []
+    const found: Found[] = []
     const others: ConsumeMessage[] = []
     let sawAll = (): void => undefined
     const all = new Promise<void>((resolve) => {
@@ -138,8 +150,10 @@ export class DelayedConsumer implements Consumer {
       if (raw === null) return sawAll()
       const queue = this.#queues.get(raw.fields.routingKey.split('.', 1)[0] ?? '')
       if (queue === undefined) others.push(raw)
-      else
-        found.push(new DelayedDelivery(queue, raw, { channel, clock, outbox, onSettled: (d) => this.#loans.delete(d) }))
+      else {
+        const delivery = new DelayedDelivery(queue, raw, { channel, clock, outbox, loans: this.#loans })
+        found.push({ delivery, raw, stop })
+      }
       if (found.length + others.length >= messageCount) sawAll()
     }
     const consuming = Promise.all([channel.prefetch(0), channel.consume(stop, take)])
@@ -147,7 +161,7 @@ export class DelayedConsumer implements Consumer {
     // Fewer come when some fell due since they were counted.
     await withDeadline(clock, arrivalMs, what, all).catch(() => undefined)
     await withDeadline(clock, requestTimeoutMs, what, channel.cancel(consumerTag))
-    for (const raw of others) channel.nack(raw, false, true)
+    await giveBack(channel, clock, stop, others)
     return found
   }
 

@@ -10,7 +10,8 @@ export interface DelayedDeliveryParts {
   readonly channel: Channel
   readonly clock: Clock
   readonly outbox: Outbox
-  readonly onSettled: (delivery: DelayedDelivery) => void
+  /** Those on loan; it leaves them when it is settled, and all do when the channel ends. */
+  readonly loans: Set<DelayedDelivery>
 }
 
 export class DelayedDelivery implements Delivery {
@@ -53,6 +54,7 @@ export class DelayedDelivery implements Delivery {
 
   async extend(): Promise<void> {
     this.#refuseSettled()
+    if (!this.#parts.loans.has(this)) throw channelGone()
   }
 
   #settle(settle: (channel: Channel) => void): void {
@@ -60,13 +62,17 @@ export class DelayedDelivery implements Delivery {
     try {
       settle(this.#parts.channel)
     } catch {
-      throw new LeaseLostError('the channel this message came on is gone; it is in its delay again')
+      throw channelGone()
     }
     this.#isSettled = true
-    this.#parts.onSettled(this)
+    this.#parts.loans.delete(this)
   }
 
   #refuseSettled(): void {
     if (this.#isSettled) throw new LeaseLostError('this delivery was settled before')
   }
+}
+
+function channelGone(): LeaseLostError {
+  return new LeaseLostError('the channel this message came on is gone; it is in its delay again')
 }

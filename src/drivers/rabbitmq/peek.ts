@@ -5,29 +5,22 @@
  */
 import type { Channel, ConsumeMessage } from 'amqplib'
 import type { PeekedMessage } from '../../broker/broker.ts'
-import { type Clock, sleep } from '../../clock.ts'
+import type { Clock } from '../../clock.ts'
 import { withDeadline } from './deadline.ts'
 import { requestFailure } from './failures.ts'
+import { giveBack } from './give-back.ts'
 import { decodeMessage } from './message.ts'
 import type { Session } from './session.ts'
 
 /** What is ready comes at once; when consumers take it first, it does not come at all. In ms. */
 const arrivalMs = 1_000
-/** Quorum queues take what is given back a little later than they say. Longest wait for it, in ms. */
-const returnMs = 1_000
-const returnLookMs = 5
 
 /** The first so many ready messages of a queue, or fewer. */
 export async function peekInto(session: Session, clock: Clock, queue: string, count: number): Promise<PeekedMessage[]> {
   const channel = await session.openChannel()
   try {
     const messages = await take(channel, clock, queue, count)
-    const returnedBy = clock.monotonic() + returnMs
-    if (messages.length > 0) channel.nack(messages[messages.length - 1] as ConsumeMessage, true, true)
-    // Who looks next is not to find them missing.
-    while ((await channel.checkQueue(queue)).messageCount < messages.length && clock.monotonic() < returnedBy) {
-      await sleep(clock, returnLookMs)
-    }
+    await giveBack(channel, clock, queue, messages)
     return messages.map((raw) => peeked(raw, queue))
   } catch (error) {
     throw requestFailure(error, `a look into '${queue}'`)

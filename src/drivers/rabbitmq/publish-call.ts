@@ -6,8 +6,6 @@ import type { Outbound } from './message.ts'
 export interface Entry {
   readonly outbound: Outbound
   readonly call: PublishCall
-  /** On the monotonic clock, in ms. */
-  writtenAt: number
   /** How often it was written and the server closed the channel or sent it back. */
   failures: number
   /** The server had no queue for it; its confirmation only says that it knows. */

@@ -11,7 +11,6 @@
 import type { ConfirmChannel, Message as ReturnedMessage } from 'amqplib'
 import type { Clock, Timer } from '../../clock.ts'
 import { CeleriacError } from '../../errors.ts'
-import { ConfirmWatch } from './confirm-watch.ts'
 import type { Connection } from './connection.ts'
 import { replyCodeOf, replyCodes, requestFailure } from './failures.ts'
 import type { Outbound } from './message.ts'
@@ -44,8 +43,9 @@ export class Publisher {
   readonly #inFlight = new Set<Entry>()
   #inFlightBytes = 0
   readonly #calls = new Set<PublishCall>()
-  readonly #watch: ConfirmWatch
   #channel: ConfirmChannel | undefined
+  /** What the last channel left behind. */
+  #unconfirmed: readonly Entry[] = []
   #isPreparing = false
   #deadline: Timer | undefined
   #onSettled: (() => void) | undefined
@@ -54,19 +54,12 @@ export class Publisher {
 
   constructor(parts: PublisherParts) {
     this.#parts = parts
-    this.#watch = new ConfirmWatch(
-      parts.clock,
-      () => this.#inFlight.values().next().value?.writtenAt,
-      () => this.#startOver(),
-    )
     parts.connection.listen({
       onUp: (session) => {
-        this.#watch.start()
         // A server that restarted may have lost what was not durable, or have been replaced by another.
         parts.topology.forgetAll()
         void this.#openChannel(session)
       },
-      onDown: () => this.#watch.stop(),
       onBlocked: () => this.#drain(),
     })
   }
@@ -84,7 +77,7 @@ export class Publisher {
     const refusal = this.#refusal(outbounds.length, bytes)
     if (refusal !== undefined) return Promise.reject(refusal)
     const call = new PublishCall(outbounds.length, clock.monotonic() + timeoutMs)
-    for (const outbound of outbounds) this.#queue.push({ outbound, call, writtenAt: 0, failures: 0, isReturned: false })
+    for (const outbound of outbounds) this.#queue.push({ outbound, call, failures: 0, isReturned: false })
     this.#queuedBytes += bytes
     this.#calls.add(call)
     this.#watchDeadlines()
@@ -124,13 +117,11 @@ export class Publisher {
   async #openChannel(session: Session): Promise<void> {
     try {
       const channel = await session.openConfirmChannel()
-      let failure: Error | undefined
-      channel.on('error', (error) => {
-        failure = error
-      })
       channel.on('return', (message) => this.#returned(message))
-      channel.on('close', () => this.#closed(session, failure))
+      channel.once('close', () => this.#closed())
+      session.watch(channel, (failure) => this.#closedAlone(session, failure))
       this.#channel = channel
+      this.#unconfirmed = []
       this.#drain()
     } catch {
       // Without a channel the session is of no use; the next one begins with a try at this.
@@ -138,20 +129,19 @@ export class Publisher {
     }
   }
 
-  /** Writes what is unconfirmed again, on a new channel. */
-  #startOver(): void {
-    if (this.#parts.connection.blockedBecause === undefined) this.#channel?.close().catch(() => undefined)
-  }
-
   /** What was not confirmed waits at the front again, in its old order. */
-  #closed(session: Session, failure: Error | undefined): void {
+  #closed(): void {
     this.#channel = undefined
-    const unconfirmed = [...this.#inFlight]
+    this.#unconfirmed = [...this.#inFlight]
     this.#inFlight.clear()
     this.#inFlightBytes = 0
-    if (failure !== undefined && session.isAlive) this.#blame(unconfirmed, failure)
-    this.#putBack(unconfirmed)
-    if (session.isAlive) void this.#openChannel(session)
+    this.#putBack(this.#unconfirmed)
+  }
+
+  /** The server closed the channel, and not the connection. */
+  #closedAlone(session: Session, failure: Error | undefined): void {
+    if (failure !== undefined) this.#blame(this.#unconfirmed, failure)
+    void this.#openChannel(session)
   }
 
   /** The server closed the channel because of one of these messages, without telling which. */
@@ -225,7 +215,6 @@ export class Publisher {
       return true
     }
     entry.call.written()
-    entry.writtenAt = this.#parts.clock.monotonic()
     this.#inFlight.add(entry)
     this.#inFlightBytes += entry.outbound.content.length
     return true

@@ -143,8 +143,8 @@ export class RabbitmqResultStore implements ResultStore {
     const listen = async (): Promise<void> => {
       const channel = await session.openChannel()
       await channel.assertQueue(this.replyTo, { durable: true, expires: queueExpiresMs })
-      channel.once('close', () => {
-        if (session.isAlive && !this.#isClosed) void this.#listenAgain(session)
+      session.watch(channel, () => {
+        if (!this.#isClosed) void this.#listenAgain(session)
       })
       const hear = (message: ConsumeMessage | null): void => {
         if (message !== null) this.#hear(message)

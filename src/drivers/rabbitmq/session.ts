@@ -125,7 +125,7 @@ export class Session {
     return this.#isAlive
   }
 
-  /** A channel; it ends with its first error, which its owner is told by `close`. */
+  /** A channel; it ends with its first error. See `watch`. */
   async openChannel(): Promise<Channel> {
     const channel = await this.#model.createChannel()
     channel.on('error', () => undefined)
@@ -137,6 +137,20 @@ export class Session {
     const channel = await this.#model.createConfirmChannel()
     channel.on('error', () => undefined)
     return channel
+  }
+
+  /** Tells when a channel ends and the connection lives: with the server's reason, or undefined when it was closed here. */
+  watch(channel: Channel, onEnd: (failure: Error | undefined) => void): void {
+    let failure: Error | undefined
+    channel.on('error', (error) => {
+      failure = error
+    })
+    channel.once('close', () => {
+      // With the connection its channels end first; only after this turn is it known that it did.
+      queueMicrotask(() => {
+        if (this.#isAlive) onEnd(failure)
+      })
+    })
   }
 
   /**

@@ -150,8 +150,8 @@ export class Topics {
       await channel.consume(presence, () => undefined, { noAck: true })
       this.#countListeners = async () => (await channel.checkQueue(presence)).consumerCount
     }
-    channel.once('close', () => {
-      if (session.isAlive && !this.#closed) session.destroy('the channel of a private queue was closed')
+    session.watch(channel, () => {
+      if (!this.#closed) session.destroy('the channel of a private queue was closed')
     })
     return queue
   }
