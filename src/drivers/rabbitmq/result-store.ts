@@ -16,6 +16,7 @@ import type {
   ResultStore,
   ResultSubscription,
 } from '../../result/result-store.ts'
+import { Acks } from './acks.ts'
 import type { RabbitmqClient } from './client.ts'
 import { requestTimeoutMs, withDeadline } from './deadline.ts'
 import { requestFailure } from './failures.ts'
@@ -26,6 +27,8 @@ import type { Session } from './session.ts'
 /** An unused queue is kept for so long, in ms. */
 const queueExpiresMs = 3_600_000
 const retryMs = 250
+/** Results under way at a time. */
+const prefetch = 2_000
 
 export class RabbitmqResultStore implements ResultStore {
   readonly replyTo: string
@@ -146,11 +149,14 @@ export class RabbitmqResultStore implements ResultStore {
       session.watch(channel, () => {
         if (!this.#isClosed) void this.#listenAgain(session)
       })
+      // Acknowledged, or what the server wrote to a connection that was just breaking would be lost.
+      const acks = new Acks(channel)
       const hear = (message: ConsumeMessage | null): void => {
-        if (message !== null) this.#hear(message)
+        if (message !== null) this.#hear(message, acks)
         else if (!this.#isClosed) channel.close().catch(() => undefined)
       }
-      await channel.consume(this.replyTo, hear, { noAck: true })
+      await channel.prefetch(prefetch)
+      await channel.consume(this.replyTo, hear)
     }
     try {
       await withDeadline(this.#client.clock, requestTimeoutMs, what, listen())
@@ -159,8 +165,11 @@ export class RabbitmqResultStore implements ResultStore {
     }
   }
 
-  #hear({ content, properties }: ConsumeMessage): void {
+  #hear({ content, properties, fields }: ConsumeMessage, acks: Acks): void {
     const { clock, logger, resultExpiresMs } = this.#client
+    acks.opened(fields.deliveryTag)
+    // Where the channel is gone it comes again, and says the same.
+    acks.add(fields.deliveryTag).catch(() => undefined)
     const record = decodeResult(content, properties.correlationId, clock.now())
     if (record === undefined) return logger.warn({ queue: this.replyTo }, 'a message that is no result was dropped')
     this.#table.put(record, content.length, clock.now(), resultExpiresMs)
