@@ -40,7 +40,10 @@ export class Prefetch {
       const atHand = this.#isStalled ? Math.min(this.#fixed, this.#concurrency) : this.#fixed
       return Math.max(0, atHand - running - waiting)
     }
-    return Math.max(0, this.#concurrency - running + this.#ahead() - waiting)
+    const atHand = this.#concurrency + this.#ahead()
+    // By halves: one is run while the broker gets the other.
+    const most = Math.max(this.#concurrency, Math.ceil(atHand / 2))
+    return Math.max(0, Math.min(most, atHand - running - waiting))
   }
 
   /** Before the first run is over nothing is known, so nothing is fetched ahead. */

@@ -338,10 +338,16 @@ export class Worker {
 
   #log({ delivery, message, attempt }: Settled, outcome: Outcome): void {
     const { logger, clock } = this.#parts
-    const fields = { worker: this.name, queue: delivery.queue, task: message?.task, taskId: message?.id }
+    const fields: Record<string, unknown> = {
+      worker: this.name,
+      queue: delivery.queue,
+      task: message?.task,
+      taskId: message?.id,
+    }
     switch (outcome.kind) {
       case 'success':
-        return logger.info({ ...fields, runMs: clock.now() - (attempt?.startedAt ?? clock.now()) }, 'succeeded')
+        fields.runMs = clock.now() - (attempt?.startedAt ?? clock.now())
+        return logger.info(fields, 'succeeded')
       case 'retry':
         return logger.info({ ...fields, error: outcome.error, countdownMs: outcome.countdownMs }, 'failed; will retry')
       case 'failure':

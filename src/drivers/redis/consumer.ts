@@ -64,7 +64,8 @@ export interface ConsumerSettings {
   readonly delayed: boolean
 }
 
-type FetchReply = [nextDueMs: number, paused: number[], ...taken: (string | number)[]] | null
+/** See `fetchScript`. */
+type FetchReply = [nextDueMs: number, paused: number[], runs: number[], waits: number[], texts: string[]] | null
 
 export class RedisConsumer implements Consumer, Loan {
   readonly #parts: ConsumerParts
@@ -73,7 +74,7 @@ export class RedisConsumer implements Consumer, Loan {
   /** All it ever consumed: there may be inboxes of them. */
   readonly #everConsumed: Set<string>
   readonly #blockers = new Map<string, Blocker>()
-  readonly #held = new Set<string>()
+  readonly #held = new Set<number>()
   readonly #stops: (() => void)[] = []
   #id = newId()
   #number = 0
@@ -168,8 +169,8 @@ export class RedisConsumer implements Consumer, Loan {
     return this.#parts.settlements.release(held, delayMs)
   }
 
-  forget(tag: string): void {
-    this.#held.delete(tag)
+  forget(number: number): void {
+    this.#held.delete(number)
   }
 
   async extend(leaseMs: number): Promise<void> {
@@ -219,10 +220,10 @@ export class RedisConsumer implements Consumer, Loan {
         this.#isUncertain = true
         return undefined
       }
-      const [nextDueMs, paused, ...taken] = reply
+      const [nextDueMs, paused] = reply
       if (nextDueMs >= 0) this.#parts.onDelayed(nextDueMs)
       const open = queues.filter((_, index) => !paused.includes(index))
-      return { deliveries: this.#deliveries(taken, queues, first), nextDueMs, open, at: clock.monotonic() }
+      return { deliveries: this.#deliveries(reply, queues, first), nextDueMs, open, at: clock.monotonic() }
     } catch (error) {
       this.#isUncertain = true
       if (!isPassing(error)) throw translate(error, client.where)
@@ -234,20 +235,17 @@ export class RedisConsumer implements Consumer, Loan {
     }
   }
 
-  #deliveries(taken: readonly (string | number)[], queues: readonly string[], first: number): Delivery[] {
+  #deliveries([, , runs, waits, texts]: NonNullable<FetchReply>, queues: readonly string[], first: number): Delivery[] {
     const deliveries: Delivery[] = []
-    for (let i = 0; i + 3 < taken.length; i += 4) {
-      const tag = String(taken[i + 1])
-      this.#held.add(tag)
-      deliveries.push(
-        new RedisDelivery(this, {
-          queue: queues[Number(taken[i])] as string,
-          tag,
-          number: first + deliveries.length + 1,
-          delayMs: Number(taken[i + 2]),
-          envelope: decodeEnvelope(String(taken[i + 3])),
-        }),
-      )
+    for (let run = 0; run < runs.length; run += 2) {
+      const queue = queues[runs[run] as number] as string
+      const end = deliveries.length + (runs[run + 1] as number)
+      for (let at = deliveries.length; at < end; at++) {
+        const number = first + at + 1
+        this.#held.add(number)
+        const envelope = decodeEnvelope(texts[at] as string)
+        deliveries.push(new RedisDelivery(this, { queue, number, delayMs: waits[at] ?? 0, envelope }))
+      }
     }
     return deliveries
   }
@@ -326,7 +324,6 @@ export class RedisConsumer implements Consumer, Loan {
     this.#number += 1
     const number = this.#number
     const envelope = decodeEnvelope(text)
-    const { tag, losses } = envelope
     const adopt = (isOut: boolean): Promise<string> =>
       client.ordered(
         adoptScript,
@@ -334,20 +331,20 @@ export class RedisConsumer implements Consumer, Loan {
         [client.prefix, this.#id, queue, number - 1, isOut ? 1 : 0, text],
         Number.POSITIVE_INFINITY,
       )
-    const handOut = (known: string): void => {
-      this.#held.add(known)
-      const delivery = new RedisDelivery(this, { queue, tag: known, number, delayMs: 0, envelope })
+    const handOut = (): void => {
+      this.#held.add(number)
+      const delivery = new RedisDelivery(this, { queue, number, delayMs: 0, envelope })
       if (!this.#isFetching) delivery.release().catch(() => undefined)
       else this.#arrived.push(delivery)
       this.#wake?.()
     }
-    if (tag !== undefined && losses === 0) {
+    if (envelope.losses === 0) {
       adopt(true).catch(() => this.#doubt())
-      handOut(tag)
+      handOut()
       return
     }
     adopt(false).then(
-      (known) => (known === '' ? this.#wake?.() : handOut(known)),
+      (known) => (known === '' ? this.#wake?.() : handOut()),
       () => this.#doubt(),
     )
   }

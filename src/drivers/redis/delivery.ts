@@ -1,4 +1,4 @@
-/** One message on loan.. */
+/** One message on loan. */
 import type { Delivery, Effects, Message } from '../../broker/broker.ts'
 import { LeaseLostError } from '../../errors.ts'
 import type { Envelope } from './envelope.ts'
@@ -10,13 +10,12 @@ export interface Loan {
   ack(held: Held, effects: Effects | undefined): Promise<void>
   release(held: Held, delayMs: number): Promise<void>
   extend(leaseMs: number): Promise<void>
-  /** The tag is settled: no longer to be kept over a broken connection. */
-  forget(tag: string): void
+  /** It is settled: no longer to be kept over a broken connection. */
+  forget(number: number): void
 }
 
 export interface Taken {
   readonly queue: string
-  readonly tag: string
   readonly number: number
   readonly delayMs: number
   readonly envelope: Envelope
@@ -24,7 +23,6 @@ export interface Taken {
 
 export class RedisDelivery implements Delivery, Held {
   readonly queue: string
-  readonly tag: string
   readonly number: number
   readonly delayMs: number
   readonly message: Message
@@ -32,10 +30,9 @@ export class RedisDelivery implements Delivery, Held {
   readonly consumer: Loan
   #isSettled = false
 
-  constructor(consumer: Loan, { queue, tag, number, delayMs, envelope }: Taken) {
+  constructor(consumer: Loan, { queue, number, delayMs, envelope }: Taken) {
     this.consumer = consumer
     this.queue = queue
-    this.tag = tag
     this.number = number
     this.delayMs = delayMs
     this.message = envelope.message
@@ -43,15 +40,21 @@ export class RedisDelivery implements Delivery, Held {
   }
 
   ack(effects?: Effects): Promise<void> {
-    return this.#settle(() => this.consumer.ack(this, effects))
+    return this.#begin() ?? this.consumer.ack(this, effects)
   }
 
   release(delayMs = 0): Promise<void> {
-    return this.#settle(() => this.consumer.release(this, delayMs))
+    return this.#begin() ?? this.consumer.release(this, delayMs)
   }
 
   reject(): Promise<void> {
     return this.ack()
+  }
+
+  /** Told once a settlement is over. One that failed may be tried again. */
+  settled(error: unknown): void {
+    if (error === undefined || error instanceof LeaseLostError) this.consumer.forget(this.number)
+    else this.#isSettled = false
   }
 
   async extend(leaseMs: number): Promise<void> {
@@ -59,19 +62,11 @@ export class RedisDelivery implements Delivery, Held {
     await this.consumer.extend(leaseMs)
   }
 
-  /** A settlement that failed may be tried again. */
-  #settle(run: () => Promise<void>): Promise<void> {
+  /** A refusal, where it was settled before. */
+  #begin(): Promise<never> | undefined {
     if (this.#isSettled) return Promise.reject(settledBefore())
     this.#isSettled = true
-    const settlement = run()
-    settlement.then(
-      () => this.consumer.forget(this.tag),
-      (error: unknown) => {
-        if (error instanceof LeaseLostError) this.consumer.forget(this.tag)
-        else this.#isSettled = false
-      },
-    )
-    return settlement
+    return undefined
   }
 }
 

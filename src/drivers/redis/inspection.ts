@@ -14,7 +14,7 @@ ${brokerLua}
 local lent, consumers = {}, {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'celeriac:consumers', '(' .. now, '+inf')) do
   for _, held in ipairs(redis.call('HVALS', P .. 'celeriac:held:' .. id)) do
-    local queue = string.match(held, '^%d+:[^:]*:(.*)$')
+    local queue = string.match(held, '^[^:]*:(.*)$')
     lent[queue] = (lent[queue] or 0) + 1
   end
   for _, inbox in ipairs(inboxes_of(id)) do
@@ -76,7 +76,7 @@ for _, id in ipairs(redis.call('ZRANGE', P .. 'celeriac:consumers', 0, -1)) do
   local held = held_by(id)
   for i = #held, 1, -1 do
     local one = held[i]
-    local text = one.queue == queue and raw(one.tag, queue)
+    local text = one.queue == queue and raw(id, one.number)
     if text then add('in-flight', '0', text) end
   end
   for _, inbox in ipairs(inboxes_of(id)) do

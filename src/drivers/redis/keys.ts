@@ -5,8 +5,8 @@
  *
  *     P<queue>                     list    messages without a priority and of wire priority 0–2; new ones at the head
  *     P<queue>SEP3, SEP6, SEP9     list    those of wire priority 3–5, 6–8, 9; 0 is the most urgent
- *     Punacked                     hash    delivery tag → [envelope, exchange, routing key], of what is on loan
- *     Punacked_index               zset    delivery tag, by when it was delivered, or last renewed: epoch seconds
+ *     Punacked                     hash    delivery tag → [envelope, exchange, routing key]: what Python has on loan
+ *     Punacked_index               zset    delivery tag, by when it was delivered: epoch seconds
  *     Punacked_mutex               string  who restores what Python's workers have left lying
  *     P_kombu.binding.<exchange>   set     what producers of Python look up
  *
@@ -19,7 +19,8 @@
  *
  *     Pceleriac:consumers          zset    consumer, by when its lease lapses: epoch ms of the server
  *     Pceleriac:consumer:<id>      hash    its name, its queues and those it may have inboxes of, as JSON
- *     Pceleriac:held:<id>          hash    delivery tag → `<number>:<place>:<queue>`: what it has on loan, in that order
+ *     Pceleriac:held:<id>          hash    number → `<place>:<queue>`: what it has on loan, in the order of the numbers
+ *     Pceleriac:lent:<id>          hash    number → envelope of the same
  *     Pceleriac:inbox:<id>:<queue> list    moved to it by its blocking wait, and not yet recorded in the two above
  *     Pceleriac:delayed:<queue>    zset    `<number, 13 digits><step><envelope>`, by when it is due: epoch ms
  *     Pceleriac:due                zset    queue, by when its first delayed message is due

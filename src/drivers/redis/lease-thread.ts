@@ -1,6 +1,6 @@
 /**
  * A thread with its own connection, so that a task that blocks the event loop keeps its lease. It renews the leases of
- * this process's consumers, tells Python that what they hold is alive, and gives back what lapsed consumers held.
+ * this process's consumers, and gives back what lapsed consumers held, and what Python's dead workers did.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { systemClock } from '../../clock.ts'
@@ -19,12 +19,11 @@ export type LeaseOrder = { hold: string; leaseMs: number } | { drop: string } | 
 /** Renewals within one lease, so that a few that come late do not cost it. */
 const renewalsPerLease = 6
 const longestPauseMs = 5_000
-const longestTellMs = 10_000
+const longestRestoreMs = 10_000
 const retryMs = 100
 
 const { settings } = workerData as LeaseThreadData
-/** Python restores what it was not told of for the visibility timeout; it looks when it starts, and every 100 s. */
-const tellEveryMs = Math.min(longestTellMs, settings.visibilityTimeoutMs / 4)
+const restoreEveryMs = Math.min(longestRestoreMs, settings.visibilityTimeoutMs / 4)
 const ignore = (): void => undefined
 const silent: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore }
 const connection = new RedisConnection({
@@ -36,7 +35,7 @@ const connection = new RedisConnection({
 })
 const leases = new Map<string, number>()
 let timer: NodeJS.Timeout | undefined
-let toldAt = Number.NEGATIVE_INFINITY
+let restoredAt = Number.NEGATIVE_INFINITY
 let isRunning = false
 let isKnownToRun = false
 let isClosed = false
@@ -67,12 +66,12 @@ async function tick(): Promise<void> {
   isRunning = true
   const shortest = Math.min(...leases.values())
   try {
-    const tells = performance.now() - toldAt > tellEveryMs
-    await renew(tells)
+    const restores = performance.now() - restoredAt > restoreEveryMs
+    await renew(restores)
     if (!isKnownToRun) parentPort?.postMessage('running')
     isKnownToRun = true
-    if (tells) toldAt = performance.now()
-    plan(Math.min(longestPauseMs, tellEveryMs, shortest / renewalsPerLease))
+    if (restores) restoredAt = performance.now()
+    plan(Math.min(longestPauseMs, restoreEveryMs, shortest / renewalsPerLease))
   } catch {
     plan(retryMs)
   } finally {
@@ -80,11 +79,11 @@ async function tick(): Promise<void> {
   }
 }
 
-async function renew(tells: boolean): Promise<void> {
+async function renew(restores: boolean): Promise<void> {
   const { prefix, visibilityTimeoutMs } = settings
   const args = [
     prefix,
-    tells ? 1 : 0,
+    restores ? 1 : 0,
     visibilityTimeoutMs,
     ...[...leases].flatMap(([id, leaseMs]) => [id, Math.ceil(leaseMs)]),
   ]

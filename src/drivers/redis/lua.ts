@@ -5,10 +5,10 @@
  *
  * - `now`: the server's time, epoch ms
  * - `push(queue, place, text, front)`: puts an envelope behind the others of its place, or, with `front`, before them
- * - `take_up(id, number, taken)`: records envelopes, each `{queue, place, text}`, as on loan, numbered on from `number`;
- *   gives each its `tag`
- * - `raw(tag, queue)`: the envelope of a tag on loan, or nil
- * - `drop(tags)`: forgets tags on loan
+ * - `take_up(id, number, queue, place, texts)`: records envelopes of one queue as on loan, numbered on from `number`;
+ *   `place` is a text for all, or a list of one for each
+ * - `raw(id, number)`: an envelope on loan, or nil
+ * - `drop(id, numbers)`: forgets what was on loan
  * - `counted(text)`: the envelope with one lost consumer more
  * - `give_back(id, count)`: gives back all that a consumer holds, and forgets the consumer
  * - `reap()`: does that for consumers whose leases have lapsed
@@ -44,64 +44,25 @@ local function push(queue, place, text, front)
   redis.call(front and 'RPUSH' or 'LPUSH', list_key(queue, place), text)
 end
 
--- Ours begin with it, Python's end with it; only others are decoded. One that has none gets one.
-local function tag_of(text)
-  local tag = string.match(text, '^{"properties":{"delivery_tag":"([^"\\\\]+)"')
-    or string.match(text, '^{"celeriac%-losses":%d+,"properties":{"delivery_tag":"([^"\\\\]+)"')
-    or string.match(string.sub(text, -80), '"delivery_tag": "([^"\\\\]+)"}}$')
-  if tag then return tag end
-  local read, envelope = pcall(cjson.decode, text)
-  if read and type(envelope) == 'table' and type(envelope.properties) == 'table' then
-    tag = envelope.properties.delivery_tag
-    if type(tag) == 'string' or type(tag) == 'number' then return tostring(tag) end
+-- Envelopes are moved, and never put together or taken apart here: Lua reads every text that is made from end to end.
+local function take_up(id, number, queue, place, texts)
+  local held, contents = {}, {}
+  local place_of_all = type(place) == 'string' and place .. ':' .. queue
+  for i = 1, #texts do
+    held[2 * i - 1], held[2 * i] = number + i, place_of_all or place[i] .. ':' .. queue
+    contents[2 * i - 1], contents[2 * i] = number + i, texts[i]
   end
-  return nil, not read
-end
-
-local function take_up(id, number, taken)
-  local count = #taken
-  if count == 0 then return end
-  local tags, unacked, index, held = {}, {}, {}, {}
-  local seconds = string.format('%.3f', now / 1000)
-  for i = 1, count do
-    local tag, unreadable = tag_of(taken[i].text)
-    taken[i].unreadable = unreadable
-    tags[i] = tag or 'celeriac/' .. redis.call('INCR', P .. 'celeriac:number')
-  end
-  local seen = {}
-  for first = 1, count, 1000 do
-    local last = math.min(first + 999, count)
-    for i, record in ipairs(redis.call('HMGET', P .. 'unacked', unpack(tags, first, last))) do
-      local at = first + i - 1
-      -- Python gives the copies for several queues one tag.
-      if record or seen[tags[at]] then tags[at] = tags[at] .. '/' .. redis.call('INCR', P .. 'celeriac:number') end
-      seen[tags[at]] = true
-    end
-  end
-  for i = 1, count do
-    local one = taken[i]
-    local kept = one.unreadable and cjson.encode(one.text) or one.text
-    one.tag = tags[i]
-    unacked[2 * i - 1], unacked[2 * i] = tags[i], '[' .. kept .. ',"",' .. cjson.encode(one.queue) .. ']'
-    index[2 * i - 1], index[2 * i] = seconds, tags[i]
-    held[2 * i - 1], held[2 * i] = tags[i], (number + i) .. ':' .. one.place .. ':' .. one.queue
-  end
-  in_pieces('HSET', P .. 'unacked', unacked)
-  in_pieces('ZADD', P .. 'unacked_index', index)
   in_pieces('HSET', P .. 'celeriac:held:' .. id, held)
+  in_pieces('HSET', P .. 'celeriac:lent:' .. id, contents)
 end
 
-local function raw(tag, queue)
-  local record = redis.call('HGET', P .. 'unacked', tag)
-  if not record then return nil end
-  local text = string.sub(record, 2, -(#cjson.encode(queue) + 6))
-  if string.sub(text, 1, 1) == '"' then return cjson.decode('[' .. text .. ']')[1] end
-  return text
+local function raw(id, number)
+  return redis.call('HGET', P .. 'celeriac:lent:' .. id, number) or nil
 end
 
-local function drop(tags)
-  in_pieces('ZREM', P .. 'unacked_index', tags)
-  return in_pieces('HDEL', P .. 'unacked', tags)
+local function drop(id, numbers)
+  in_pieces('HDEL', P .. 'celeriac:held:' .. id, numbers)
+  in_pieces('HDEL', P .. 'celeriac:lent:' .. id, numbers)
 end
 
 local function counted(text)
@@ -116,8 +77,8 @@ local function held_by(id)
   local all = redis.call('HGETALL', P .. 'celeriac:held:' .. id)
   local held = {}
   for i = 1, #all, 2 do
-    local number, place, queue = string.match(all[i + 1], '^(%d+):([^:]*):(.*)$')
-    held[#held + 1] = { tag = all[i], number = tonumber(number), place = place, queue = queue }
+    local place, queue = string.match(all[i + 1], '^([^:]*):(.*)$')
+    held[#held + 1] = { number = tonumber(all[i]), place = place, queue = queue }
   end
   table.sort(held, function(a, b) return a.number > b.number end)
   return held
@@ -133,7 +94,6 @@ local function inboxes_of(id)
 end
 
 local function give_back(id, count)
-  local tags = {}
   for _, inbox in ipairs(inboxes_of(id)) do
     for _, text in ipairs(redis.call('LRANGE', inbox.key, 0, -1)) do
       push(inbox.queue, '0', count and counted(text) or text, true)
@@ -141,12 +101,10 @@ local function give_back(id, count)
     redis.call('DEL', inbox.key)
   end
   for _, held in ipairs(held_by(id)) do
-    local text = raw(held.tag, held.queue)
+    local text = raw(id, held.number)
     if text then push(held.queue, held.place, count and counted(text) or text, true) end
-    tags[#tags + 1] = held.tag
   end
-  drop(tags)
-  redis.call('DEL', P .. 'celeriac:held:' .. id, P .. 'celeriac:consumer:' .. id)
+  for _, kind in ipairs({ 'held:', 'lent:', 'consumer:' }) do redis.call('DEL', P .. 'celeriac:' .. kind .. id) end
   redis.call('ZREM', P .. 'celeriac:consumers', id)
 end
 

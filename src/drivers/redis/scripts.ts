@@ -33,9 +33,9 @@ reply = next[2] and tostring(math.max(0, next[2] - now)) or '-1'
 /**
  * ARGV: prefix, consumer, at most so many, number of the last one taken, whether the delayed are wanted ('1'), queue …
  *
- * Replies with false when the consumer's lease has lapsed; else with ms until the next delayed message is due or -1, the
- * places in the list of queues of those that are paused, then for each message: place of its queue, tag, ms it would be
- * kept back, envelope.
+ * Replies with false when the consumer's lease has lapsed; else with ms until the next delayed message is due or -1; the
+ * places in the list of queues, from 0, of those that are paused; place and count of each run of messages of one queue; for
+ * the delayed, the ms each would be kept back; and the envelopes, which are numbered on from ARGV[4].
  */
 export const fetchScript = defineScript(`
 local P, id, max, number, delayed = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '1'
@@ -52,21 +52,25 @@ for i = 6, #ARGV do
     open[#open + 1] = { index = i - 6, name = ARGV[i] }
   end
 end
-local taken = {}
-local function take(queue, step, limit)
-  for _, text in ipairs(redis.call('RPOP', list_key(queue.name, step), limit) or {}) do
-    taken[#taken + 1] = { index = queue.index, queue = queue.name, place = step, text = text, wait = 0 }
-  end
+local texts, runs, waits = {}, {}, {}
+local function lend(queue, place, found)
+  if #found == 0 then return end
+  local before = #texts
+  take_up(id, number + before, queue.name, place, found)
+  for i = 1, #found do texts[before + i] = found[i] end
+  runs[#runs + 1], runs[#runs + 2] = queue.index, #found
 end
 local function take_delayed(queue, limit)
   local key = P .. 'celeriac:delayed:' .. queue.name
   local members = redis.call('ZRANGE', key, 0, limit - 1, 'WITHSCORES')
+  local found, places = {}, {}
   for i = 1, #members, 2 do
-    local place = 'd' .. members[i + 1] .. '/' .. string.sub(members[i], 14, 14)
-    local wait = math.max(0, members[i + 1] - now)
-    taken[#taken + 1] = { index = queue.index, queue = queue.name, place = place, text = string.sub(members[i], 15), wait = wait }
+    found[#found + 1] = string.sub(members[i], 15)
+    places[#places + 1] = 'd' .. members[i + 1] .. '/' .. string.sub(members[i], 14, 14)
+    waits[#waits + 1] = math.max(0, members[i + 1] - now)
   end
-  if #members > 0 then redis.call('ZREMRANGEBYRANK', key, 0, #members / 2 - 1) end
+  if #found > 0 then redis.call('ZREMRANGEBYRANK', key, 0, #found - 1) end
+  lend(queue, places, found)
   plan(queue.name)
 end
 -- A fair share of each queue first, then whatever is left, in turn.
@@ -74,25 +78,19 @@ local shares = #open > 1 and { math.ceil(max / #open), max } or { max }
 for _, step in ipairs(delayed and { 'd' } or { '0', '3', '6', '9' }) do
   for _, share in ipairs(shares) do
     for _, queue in ipairs(open) do
-      local limit = math.min(share, max - #taken)
+      local limit = math.min(share, max - #texts)
       if limit > 0 and delayed then take_delayed(queue, limit)
-      elseif limit > 0 then take(queue, step, limit) end
+      elseif limit > 0 then lend(queue, step, redis.call('RPOP', list_key(queue.name, step), limit) or {}) end
     end
   end
 end
-take_up(id, number, taken)
-local reply = { next, paused }
-for _, one in ipairs(taken) do
-  local n = #reply
-  reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = one.index, one.tag, one.wait, one.text
-end
-return reply
+return { next, paused, runs, waits, texts }
 `)
 
 /**
  * Records what a blocking wait has moved to the inbox. ARGV[3…]: prefix, consumer, queue, number of the last one taken,
- * whether it was handed out already ('1'), envelope. Replies with its tag, or with '' when it is not to be handed out:
- * it was given back already, or its queue is paused.
+ * whether it was handed out already ('1'), envelope. Replies with '1', or with '' when it is not to be handed out: it was
+ * given back already, or its queue is paused.
  */
 export const adoptScript = defineJournalScript(`
 local P, id, queue, number, isOut, text = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1', ARGV[8]
@@ -101,9 +99,8 @@ if redis.call('LREM', P .. 'celeriac:inbox:' .. id .. ':' .. queue, 1, text) == 
   if not isOut and redis.call('SISMEMBER', P .. 'celeriac:paused', queue) == 1 then
     push(queue, '0', text, true)
   else
-    local one = { queue = queue, place = '0', text = text }
-    take_up(id, number, { one })
-    reply = one.tag
+    take_up(id, number, queue, '0', { text })
+    reply = '1'
   end
 end
 `)
@@ -117,11 +114,11 @@ if redis.call('LREM', P .. 'celeriac:inbox:' .. id .. ':' .. queue, 1, text) == 
 
 /**
  * Settles. ARGV[3]: prefix, ARGV[4]: ms until saved records go, or ''. Then any number of:
- * - 'ack', consumer, count, tag …
- * - 'release', consumer, tag, ms to keep it back or '' to put it where it was
- * - 'effects', consumer, tag, count of messages, (queue, step, delay in ms, envelope) …, count of records, (key, text) …
+ * - 'ack', consumer, count, number …
+ * - 'release', consumer, number, ms to keep it back or '' to put it where it was
+ * - 'effects', consumer, number, count of messages, (queue, step, delay in ms, envelope) …, count of records, (key, text) …
  *
- * Replies with the places, counted over all tags from 0, of those that were not held any more; nothing of theirs was done.
+ * Replies with the places, counted over all numbers from 0, of those not held any more; nothing of theirs was done.
  */
 export const settleScript = defineJournalScript(`
 local P, expires = ARGV[3], ARGV[4]
@@ -136,32 +133,29 @@ end
 local function ack_all(id, count)
   local key = P .. 'celeriac:held:' .. id
   for first = 0, count - 1, 1000 do
-    local last = math.min(first + 999, count - 1)
-    local here = {}
-    for k, held in ipairs(redis.call('HMGET', key, unpack(ARGV, i + first, i + last))) do
-      if held then here[#here + 1] = ARGV[i + first + k - 1] else lost[#lost + 1] = place + first + k - 1 end
+    local numbers, before = { unpack(ARGV, i + first, i + math.min(first + 999, count - 1)) }, #lost
+    local held = redis.call('HMGET', key, unpack(numbers))
+    for k = 1, #held do
+      if not held[k] then lost[#lost + 1] = place + first + k - 1 end
     end
-    if #here > 0 then redis.call('HDEL', key, unpack(here)) end
-    drop(here)
+    -- None of the others is held by that number either.
+    if #lost - before < #numbers then drop(id, numbers) end
   end
   i = i + count
   place = place + count
 end
 
--- Takes one tag out of the consumer's hands; its envelope, queue and place, or nil when it was lost.
-local function let_go(id, tag)
-  local key = P .. 'celeriac:held:' .. id
-  local held = redis.call('HGET', key, tag)
+-- Takes one out of the consumer's hands: its envelope, queue and place, or nil when it was lost.
+local function let_go(id, number)
+  local held = redis.call('HGET', P .. 'celeriac:held:' .. id, number)
   place = place + 1
-  local _, where, queue
-  if held then _, where, queue = string.match(held, '^(%d+):([^:]*):(.*)$') end
-  local text = held and raw(tag, queue)
-  if held then redis.call('HDEL', key, tag) end
+  local text = held and raw(id, number)
   if not text then
     lost[#lost + 1] = place - 1
     return nil
   end
-  drop({ tag })
+  drop(id, { number })
+  local where, queue = string.match(held, '^([^:]*):(.*)$')
   return text, queue, where
 end
 
@@ -170,8 +164,8 @@ while ARGV[i] do
   if op == 'ack' then
     ack_all(id, tonumber(next_arg()))
   elseif op == 'release' then
-    local tag, wait = next_arg(), next_arg()
-    local text, queue, where = let_go(id, tag)
+    local number, wait = next_arg(), next_arg()
+    local text, queue, where = let_go(id, number)
     if text then
       local step = string.match(where, '%d$')
       if wait == '' then push(queue, where, text, true) else delay(queue, now + tonumber(wait), step, text) end
@@ -202,7 +196,7 @@ redis.call('ZADD', P .. 'celeriac:consumers', now + tonumber(ARGV[5]), id)
 
 /**
  * After a broken connection, a consumer goes on under another id, so that what is still on its way on the old one cannot
- * take messages for it unseen. ARGV[3…]: prefix, old id, new id, then as `enrolScript`, tag it knows of …
+ * take messages for it unseen. ARGV[3…]: prefix, old id, new id, then as `enrolScript`, number it knows of …
  * What the old id holds and nobody knows of is given back; the old id lapses in a minute, with whatever still reached it.
  */
 export const succeedScript = defineJournalScript(`
@@ -212,18 +206,17 @@ local known = {}
 for i = 10, #ARGV do known[ARGV[i]] = true end
 redis.call('HSET', P .. 'celeriac:consumer:' .. id, 'name', ARGV[7], 'queues', ARGV[8], 'inboxes', ARGV[9])
 redis.call('ZADD', P .. 'celeriac:consumers', now + tonumber(ARGV[6]), id)
-local unknown = {}
 for _, held in ipairs(held_by(old)) do
-  redis.call('HDEL', P .. 'celeriac:held:' .. old, held.tag)
-  if known[held.tag] then
-    redis.call('HSET', P .. 'celeriac:held:' .. id, held.tag, held.number .. ':' .. held.place .. ':' .. held.queue)
-  else
-    local text = raw(held.tag, held.queue)
+  if not known[tostring(held.number)] then
+    local text = raw(old, held.number)
     if text then push(held.queue, held.place, text, true) end
-    unknown[#unknown + 1] = held.tag
+    drop(old, { held.number })
   end
 end
-drop(unknown)
+for _, kind in ipairs({ 'held:', 'lent:' }) do
+  local key = P .. 'celeriac:' .. kind
+  if redis.call('EXISTS', key .. old) == 1 then redis.call('RENAME', key .. old, key .. id) end
+end
 for _, inbox in ipairs(inboxes_of(old)) do
   for _, text in ipairs(redis.call('LRANGE', inbox.key, 0, -1)) do push(inbox.queue, '0', text, true) end
   redis.call('DEL', inbox.key)
@@ -258,26 +251,20 @@ return promote()
 `)
 
 /**
- * What the lease thread does. ARGV: prefix, whether Python is to be told that what we hold is alive ('1'), Python's
- * visibility timeout in ms, then (consumer, lease in ms) …
+ * What the lease thread does. ARGV: prefix, whether to look after Python's ('1'), Python's visibility timeout in ms, then
+ * (consumer, lease in ms) …
  *
  * Renews the leases, gives back what lapsed consumers held, and, as any of Python's workers does, what strangers have not
  * acknowledged within the visibility timeout (kombu `transport/redis.py`, `restore_visible`).
  */
 export const renewScript = defineScript(`
-local P, tell, timeout = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
+local P, restores, timeout = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
 ${brokerLua}
-local seconds = string.format('%.3f', now / 1000)
 for i = 4, #ARGV, 2 do
   redis.call('ZADD', P .. 'celeriac:consumers', 'XX', 'GT', now + tonumber(ARGV[i + 1]), ARGV[i])
-  if tell then
-    for _, tag in ipairs(redis.call('HKEYS', P .. 'celeriac:held:' .. ARGV[i])) do
-      redis.call('ZADD', P .. 'unacked_index', 'XX', seconds, tag)
-    end
-  end
 end
 reap()
-if not tell then return end
+if not restores then return end
 local function target(exchange, key)
   if exchange == '' then return key end
   for _, member in ipairs(redis.call('SMEMBERS', P .. '_kombu.binding.' .. exchange)) do
@@ -295,7 +282,8 @@ if redis.call('SET', P .. 'unacked_mutex', 'celeriac', 'NX', 'PX', 300000) then
       local wire = tonumber(string.match(text, '"priority": ?(%d)') or 0)
       push(target(exchange, key), tostring(wire - wire % 3), counted(text), true)
     end
-    drop({ tag })
+    redis.call('ZREM', P .. 'unacked_index', tag)
+    redis.call('HDEL', P .. 'unacked', tag)
   end
   redis.call('DEL', P .. 'unacked_mutex')
 end

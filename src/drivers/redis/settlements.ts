@@ -6,13 +6,14 @@ import type { Encoded, Outbox } from './outbox.ts'
 import { expiryArg, saveArgs } from './result-save.ts'
 import { settleScript } from './scripts.ts'
 
-/** What is settled: a tag on loan to a consumer. */
+/** What is settled: a message on loan to a consumer. */
 export interface Held {
-  readonly tag: string
-  /** Its place among all that the consumer was handed. */
+  /** Its place among all that the consumer was handed, from 1. */
   readonly number: number
   /** The consumer's present id, asked for when the settlement is sent. */
   readonly consumer: { readonly id: string }
+  /** Told how it ended; undefined for well. */
+  settled(error: unknown): void
 }
 
 interface Settlement {
@@ -46,6 +47,7 @@ export class Settlements {
       }
       return this.#add(held, undefined, encoded)
     } catch (refusal) {
+      held.settled(refusal)
       return Promise.reject(refusal)
     }
   }
@@ -77,14 +79,18 @@ export class Settlements {
       const all = [prefix, expiryArg(this.#client), ...args]
       const reply = await this.#client.ordered(settleScript, [], all, Number.POSITIVE_INFINITY)
       const lost = new Set(reply === '' ? [] : reply.split(',').map(Number))
-      for (const [place, { resolve, reject }] of order.entries()) {
-        if (lost.has(place)) reject(new LeaseLostError())
-        else resolve()
-      }
+      for (const [place, settlement] of order.entries())
+        end(settlement, lost.has(place) ? new LeaseLostError() : undefined)
     } catch (error) {
-      for (const { reject } of batch) reject(error)
+      for (const settlement of batch) end(settlement, error)
     }
   }
+}
+
+function end({ held, resolve, reject }: Settlement, error: unknown): void {
+  held.settled(error)
+  if (error === undefined) resolve()
+  else reject(error)
 }
 
 /** The script's arguments, and the settlements in the order in which it counts them. */
@@ -103,7 +109,7 @@ function argumentsOf(batch: readonly Settlement[]): { args: (string | number)[];
   for (const [id, settlements] of acks) {
     args.push('ack', id, settlements.length)
     for (const settlement of settlements) {
-      args.push(settlement.held.tag)
+      args.push(settlement.held.number)
       order.push(settlement)
     }
   }
@@ -111,7 +117,7 @@ function argumentsOf(batch: readonly Settlement[]): { args: (string | number)[];
     const { held, effects } = settlement
     if (effects === undefined) continue
     order.push(settlement)
-    args.push('effects', held.consumer.id, held.tag, effects.publish.length)
+    args.push('effects', held.consumer.id, held.number, effects.publish.length)
     for (const { queue, step, delayMs, envelope } of effects.publish)
       args.push(queue, step, Math.ceil(delayMs), envelope)
     args.push(effects.save.length)
@@ -123,7 +129,7 @@ function argumentsOf(batch: readonly Settlement[]): { args: (string | number)[];
     const { held, release } = settlement
     const delayMs = release?.delayMs ?? 0
     order.push(settlement)
-    args.push('release', held.consumer.id, held.tag, delayMs > 0 ? Math.ceil(delayMs) : '')
+    args.push('release', held.consumer.id, held.number, delayMs > 0 ? Math.ceil(delayMs) : '')
   }
   return { args, order }
 }
