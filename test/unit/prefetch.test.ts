@@ -18,13 +18,20 @@ describe('how many messages to fetch', () => {
   it('is what the slots will start within five milliseconds, for short tasks', () => {
     const prefetch = having([1])
 
-    expect(prefetch.room(0, 0)).toBe(10 + 50)
-    expect(prefetch.room(10, 0)).toBe(50)
+    expect(prefetch.room(10, 40)).toBe(10)
     expect(prefetch.room(10, 50)).toBe(0)
   })
 
   it('is at most 500 ahead, however short the tasks', () => {
-    expect(having([0]).room(10, 0)).toBe(500)
+    const prefetch = having([0])
+
+    expect(prefetch.room(10, 400)).toBe(100)
+    expect(prefetch.room(10, 500)).toBe(0)
+  })
+
+  it('is by halves, so that one is run while the broker gets the other', () => {
+    expect(having([1]).room(0, 0)).toBe((10 + 50) / 2)
+    expect(having([0]).room(10, 0)).toBe((10 + 500) / 2)
   })
 
   it('is none ahead for long tasks', () => {

@@ -7,15 +7,15 @@ import type { Timer } from '../../clock.ts'
 import type { RedisClient } from './client.ts'
 import type { RedisConnection } from './connection.ts'
 import { ConnectionLost } from './failures.ts'
-import { listKey } from './keys.ts'
+import { inboxKey, listKey } from './keys.ts'
 
 const waitS = 2
 const deadlineMs = waitS * 1_000 + 1_500
 const registerWithinMs = 1_000
 
 export interface BlockerEvents {
-  /** A message was moved to the inbox. The wait is over. */
-  onMessage(queue: string, envelope: string): void
+  /** A message was moved to the inbox of the consumer that waited. The wait is over. */
+  onMessage(queue: string, envelope: string, consumer: string): void
   /** Nothing came, or somebody ended the wait from outside, because the queue is paused. The wait is over. */
   onNothing(): void
   /** The connection broke during a wait: what lies in the inbox is not known. */
@@ -31,7 +31,7 @@ export class Blocker {
   #serverId: Promise<number | undefined> = Promise.resolve(undefined)
   #isWaiting = false
   #isWanted = false
-  #inbox = ''
+  #consumer = ''
   #ended: Promise<void> = Promise.resolve()
 
   constructor(client: RedisClient, queue: string, name: string, events: BlockerEvents) {
@@ -46,10 +46,10 @@ export class Blocker {
     return this.#isWaiting
   }
 
-  /** Waits for a message. `inbox` = key of the list it is moved to. */
-  wait(inbox: string): void {
+  /** Waits for a message. One that is waiting already goes on for the consumer it waits for. */
+  wait(consumer: string): void {
     this.#isWanted = true
-    this.#inbox = inbox
+    this.#consumer = consumer
     if (this.#isWaiting) return
     this.#isWaiting = true
     this.#ended = this.#wait()
@@ -85,16 +85,18 @@ export class Blocker {
       if (!(await this.#connection.up(deadlineMs))) continue
       // Before the first wait, so that whoever pauses the queue finds it.
       await this.#serverId
+      const consumer = this.#consumer
+      const inbox = inboxKey(this.#client.prefix, consumer, this.queue)
       let deadline: Timer | undefined
       try {
-        const answer = this.#connection.send('BLMOVE', [key, this.#inbox, 'RIGHT', 'LEFT', waitS])
+        const answer = this.#connection.send('BLMOVE', [key, inbox, 'RIGHT', 'LEFT', waitS])
         deadline = this.#client.clock.after(deadlineMs, () =>
           this.#connection.drop(new ConnectionLost(`no answer to a wait of ${waitS} s within ${deadlineMs} ms`)),
         )
         const envelope = await answer
         this.#isWanted = false
         this.#isWaiting = false
-        if (typeof envelope === 'string') this.#events.onMessage(this.queue, envelope)
+        if (typeof envelope === 'string') this.#events.onMessage(this.queue, envelope, consumer)
         else this.#events.onNothing()
       } catch (error) {
         this.#events.onLost()

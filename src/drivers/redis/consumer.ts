@@ -19,7 +19,7 @@ import { type Loan, RedisDelivery } from './delivery.ts'
 import { decodeEnvelope } from './envelope.ts'
 import { ConnectionLost, isPassing, translate } from './failures.ts'
 import type { KeyWatch } from './key-watch.ts'
-import { inboxKey, listKey, steps } from './keys.ts'
+import { listKey, steps } from './keys.ts'
 import type { LeaseKeeper } from './lease-keeper.ts'
 import { pausedKey } from './pausing.ts'
 import {
@@ -281,7 +281,7 @@ export class RedisConsumer implements Consumer, Loan {
     for (const blocker of this.#blockers.values()) {
       if (blocker.isWaiting && !blocked.includes(blocker.queue)) void blocker.stop()
     }
-    for (const queue of blocked) this.#blockerOf(queue).wait(inboxKey(client.prefix, this.#id, queue))
+    for (const queue of blocked) this.#blockerOf(queue).wait(this.#id)
     if (this.#isWatching || open.length === 0) return
     this.#isWatching = true
     const keys = open.flatMap((queue) =>
@@ -303,7 +303,7 @@ export class RedisConsumer implements Consumer, Loan {
     let blocker = this.#blockers.get(queue)
     if (blocker === undefined) {
       blocker = new Blocker(this.#parts.client, queue, this.#settings.name, {
-        onMessage: (from, envelope) => this.#receive(from, envelope),
+        onMessage: (from, envelope, id) => this.#receive(from, envelope, id),
         onNothing: () => this.#wake?.(),
         onLost: () => this.#doubt(),
       })
@@ -313,11 +313,11 @@ export class RedisConsumer implements Consumer, Loan {
   }
 
   /** A message was moved to the inbox. If a fetch is open, it is handed out; its record follows in the same turn. */
-  #receive(queue: string, text: string): void {
+  #receive(queue: string, text: string, id: string): void {
     const { client } = this.#parts
-    if (!this.#isFetching || this.#isUncertain) {
+    if (!this.#isFetching || this.#isUncertain || id !== this.#id) {
       client
-        .ordered(declineScript, [], [client.prefix, this.#id, queue, text], Number.POSITIVE_INFINITY)
+        .ordered(declineScript, [], [client.prefix, id, queue, text], Number.POSITIVE_INFINITY)
         .catch(() => undefined)
       return
     }
