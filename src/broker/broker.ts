@@ -145,8 +145,11 @@ export interface Publisher {
   /**
    * Resolves once the broker holds every one of the messages. A rejected call holds none of them, unless the connection
    * broke before the broker's answer: then the error says that it is not known.
+   *
+   * The messages are gone through once, before `publish` returns: thousands may be made one at a time, and none of a call
+   * is sent when making one throws.
    */
-  publish(messages: readonly OutgoingMessage[], options?: PublishOptions): Promise<void>
+  publish(messages: Iterable<OutgoingMessage>, options?: PublishOptions): Promise<void>
 }
 
 export interface Broker extends Publisher {

@@ -68,14 +68,18 @@ export class Producer implements Sender {
   async sendMany(task: string, calls: readonly WireArguments[], options: CallOptions): Promise<AsyncResult[]> {
     const nowMs = this.#parts.clock.now()
     const position = positionHere()
-    const ready: TaskCall[] = []
-    const checked = this.#parts.registry.get(task)?.input !== undefined
-    for (const wire of calls) {
-      if (checked) await this.#checkInput(task, wire)
-      ready.push(this.#call(task, wire, options, position, nowMs))
+    if (this.#parts.registry.get(task)?.input !== undefined)
+      for (const wire of calls) await this.#checkInput(task, wire)
+    const sent: AsyncResult[] = []
+    const call = (wire: WireArguments): TaskCall => {
+      const ready = this.#call(task, wire, options, position, nowMs)
+      sent.push(this.#resultOf(ready.id, ready.ignoreResult))
+      return ready
     }
-    await this.#publish(ready, nowMs)
-    return ready.map((call) => this.#resultOf(call.id, call.ignoreResult))
+    const isPlain = this.#parts.results === undefined && options.countdown === undefined && options.eta === undefined
+    if (isPlain) await this.#publishInPassing(calls, call, nowMs)
+    else await this.#publish(calls.map(call), nowMs)
+    return sent
   }
 
   /** Of a call that may have been sent anywhere. */
@@ -216,6 +220,26 @@ export class Producer implements Sender {
     }
   }
 
+  /**
+   * Publishes what is neither delayed nor recorded. Each message is made, encoded and forgotten before the next: made all
+   * at once, a thousand cost half as much again.
+   */
+  async #publishInPassing(
+    wires: readonly WireArguments[],
+    toCall: (wire: WireArguments) => TaskCall,
+    nowMs: number,
+  ): Promise<void> {
+    const parent = runningTask()
+    const ids: string[] = []
+    const encode = (wire: WireArguments): OutgoingMessage => {
+      const call = toCall(wire)
+      if (parent !== undefined) ids.push(call.id)
+      return this.#encode(call, nowMs)
+    }
+    await this.#parts.broker.publish(mapped(wires, encode))
+    for (const id of ids) parent?.addChild(id)
+  }
+
   /** Publishes and records in one turn, so that a store that is both commits them together. */
   async #publish(calls: readonly TaskCall[], nowMs: number, records?: readonly ResultRecord[]): Promise<void> {
     const { broker, results } = this.#parts
@@ -276,6 +300,10 @@ export class Producer implements Sender {
     const definition: TaskDefinition | undefined = this.#parts.registry.get(task)
     return definition?.input === undefined ? undefined : validate(definition.input, inputFromWire(args, kwargs), task)
   }
+}
+
+function* mapped<From, To>(items: readonly From[], map: (item: From) => To): Generator<To> {
+  for (const item of items) yield map(item)
 }
 
 /** Making ten thousand messages takes a while, by which their delays would be too long. */

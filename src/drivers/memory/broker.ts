@@ -47,9 +47,9 @@ export class MemoryBroker implements Broker {
     this.#assertOpen()
   }
 
-  async publish(messages: readonly OutgoingMessage[]): Promise<void> {
+  async publish(messages: Iterable<OutgoingMessage>): Promise<void> {
     this.#assertOpen()
-    this.store.prepare(messages, this.#clock.now())()
+    this.store.prepare([...messages], this.#clock.now())()
   }
 
   async consume(queues: readonly string[], options: ConsumeOptions = {}): Promise<Consumer> {

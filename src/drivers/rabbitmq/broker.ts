@@ -63,7 +63,7 @@ export class RabbitmqBroker implements Broker {
     return this.client.open()
   }
 
-  async publish(messages: readonly OutgoingMessage[], options?: PublishOptions): Promise<void> {
+  async publish(messages: Iterable<OutgoingMessage>, options?: PublishOptions): Promise<void> {
     this.#refuseClosed()
     await this.client.outbox.publish(messages, 0, options)
   }

@@ -30,22 +30,22 @@ export class Outbox {
    * @throws CeleriacError what encoding and the publisher throw; nothing of the call is sent when one cannot be encoded
    */
   async publish(
-    messages: readonly OutgoingMessage[],
+    messages: Iterable<OutgoingMessage>,
     losses = 0,
     { atomic = false }: PublishOptions = {},
   ): Promise<void> {
-    if (messages.length === 0) return
     const outbounds = this.#encode(messages, losses)
+    if (outbounds.length === 0) return
     if (atomic) await this.#publishAtOnce(outbounds)
     else await this.#parts.publisher.publish(outbounds)
   }
 
-  #encode(messages: readonly OutgoingMessage[], losses: number): Outbound[] {
+  #encode(messages: Iterable<OutgoingMessage>, losses: number): Outbound[] {
     const { connection, clock, publisher } = this.#parts
     const { session } = connection
     const known = session === undefined ? maxMessageBytes : largestFor(session.serverVersion)
     const options = { largest: Math.min(known, publisher.learnedLargest), nowMs: clock.now(), losses }
-    return messages.map((message) => encodeMessage(message, options))
+    return Array.from(messages, (message) => encodeMessage(message, options))
   }
 
   async #publishAtOnce(outbounds: readonly Outbound[]): Promise<void> {

@@ -65,9 +65,8 @@ export class RedisBroker implements Broker {
     return this.#opening
   }
 
-  async publish(messages: readonly OutgoingMessage[]): Promise<void> {
+  async publish(messages: Iterable<OutgoingMessage>): Promise<void> {
     this.#refuseClosed()
-    if (messages.length === 0) return
     const publishing = this.#outbox.publish(messages)
     this.#publishing.add(publishing)
     try {

@@ -8,7 +8,7 @@ import { CeleriacError } from '../../errors.ts'
 import type { Logger } from '../../logger.ts'
 import { type Argument, type ConnectionOptions, RedisConnection } from './connection.ts'
 import { ConnectionLost, isPassing, replyCode, translate } from './failures.ts'
-import { Journal, journalScripts } from './journal.ts'
+import { Journal, journalScripts, type Plain } from './journal.ts'
 import { defineScript, type Script } from './script.ts'
 import { type RedisSettings, readUrl } from './settings.ts'
 import { type Channels, type Listener, Subscriber } from './subscriber.ts'
@@ -150,10 +150,10 @@ export class RedisClient {
     return this.#live.send(name, args)
   }
 
-  /** Runs a script exactly once, in the order of the calls. See `journal.ts`. @throws CeleriacError */
-  ordered(script: Script, keys: readonly string[], args: readonly Argument[], timeoutMs: number): Promise<string> {
+  /** Does something exactly once, in the order of the calls. See `journal.ts`. @throws CeleriacError */
+  ordered(script: Script, args: readonly Argument[], timeoutMs: number, plain?: readonly Plain[]): Promise<string> {
     if (this.#journal === undefined) return Promise.reject(closed())
-    return this.#journal.call(script, keys, args, timeoutMs)
+    return this.#journal.call({ script, args, plain: this.settings.mode === 'cluster' ? undefined : plain }, timeoutMs)
   }
 
   /**

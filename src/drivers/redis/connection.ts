@@ -118,6 +118,26 @@ export class RedisConnection {
     })
   }
 
+  /**
+   * Runs commands as one. Nothing was done where it throws; a command that fails by its key's type alone is an error
+   * among the replies.
+   * @throws ConnectionLost @throws the server's own error
+   */
+  async transaction(commands: readonly (readonly [name: string, ...args: Argument[]])[]): Promise<unknown[]> {
+    let refusal: unknown
+    const notice = (error: unknown): void => {
+      refusal ??= error
+    }
+    this.send('MULTI', []).catch(notice)
+    for (const [name, ...args] of commands) this.send(name, args).catch(notice)
+    try {
+      return (await this.send('EXEC', [])) as unknown[]
+    } catch (error) {
+      // The server says of EXEC only that something before it was refused.
+      throw refusal ?? error
+    }
+  }
+
   /** Gives the present socket up; another is made. */
   drop(reason: unknown): void {
     const redis = this.#redis

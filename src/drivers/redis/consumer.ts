@@ -316,9 +316,7 @@ export class RedisConsumer implements Consumer, Loan {
   #receive(queue: string, text: string, id: string): void {
     const { client } = this.#parts
     if (!this.#isFetching || this.#isUncertain || id !== this.#id) {
-      client
-        .ordered(declineScript, [], [client.prefix, id, queue, text], Number.POSITIVE_INFINITY)
-        .catch(() => undefined)
+      client.ordered(declineScript, [client.prefix, id, queue, text], Number.POSITIVE_INFINITY).catch(() => undefined)
       return
     }
     this.#number += 1
@@ -327,7 +325,6 @@ export class RedisConsumer implements Consumer, Loan {
     const adopt = (isOut: boolean): Promise<string> =>
       client.ordered(
         adoptScript,
-        [],
         [client.prefix, this.#id, queue, number - 1, isOut ? 1 : 0, text],
         Number.POSITIVE_INFINITY,
       )
@@ -386,14 +383,14 @@ export class RedisConsumer implements Consumer, Loan {
     leases.hold(id, this.#settings.leaseMs)
     const { leaseMs, name } = this.#settings
     const args = [client.prefix, old, id, Math.ceil(leaseMs), name, ...this.#queuesJson(), ...this.#held]
-    await client.ordered(succeedScript, [], args, Number.POSITIVE_INFINITY)
+    await client.ordered(succeedScript, args, Number.POSITIVE_INFINITY)
   }
 
   async #enrol(): Promise<void> {
     const { client } = this.#parts
     const { leaseMs, name } = this.#settings
     const args = [client.prefix, this.#id, Math.ceil(leaseMs), name, ...this.#queuesJson()]
-    await client.ordered(enrolScript, [], args, client.publishTimeoutMs)
+    await client.ordered(enrolScript, args, client.publishTimeoutMs)
   }
 
   async #leave(): Promise<void> {
@@ -401,7 +398,7 @@ export class RedisConsumer implements Consumer, Loan {
     this.#end()
     await Promise.all(Array.from(this.#blockers.values(), (blocker) => blocker.close()))
     settlements.flush()
-    await client.ordered(leaveScript, [], [client.prefix, this.#id], client.publishTimeoutMs)
+    await client.ordered(leaveScript, [client.prefix, this.#id], client.publishTimeoutMs)
   }
 
   #end(): void {

@@ -5,18 +5,59 @@ import type { Message, OutgoingMessage, Properties } from '../../broker/broker.t
 import { parseJson } from '../../json.ts'
 import { priorityFromWire, wirePriority } from './keys.ts'
 
-/** Envelope of a message, with a tag of its own. `nowMs` is kept as the time of its publishing. */
-export function encodeEnvelope({ queue, headers, properties, body }: OutgoingMessage, nowMs: number): string {
-  const { contentType, contentEncoding, correlationId, replyTo, expirationMs } = properties
-  const isText = typeof body === 'string'
+/** Writes envelopes. What neighbours have in common, which is most of it, is written once. */
+export class EnvelopeWriter {
+  #like: { readonly queue: string; readonly properties: Properties; readonly isText: boolean; readonly nowMs: number }
+  #head = ''
+  #middle = ''
+
+  constructor() {
+    this.#like = { queue: '', properties: { contentType: '', contentEncoding: '' }, isText: true, nowMs: Number.NaN }
+  }
+
+  /** Envelope of a message, with a tag of its own. `nowMs` is kept as the time of its publishing. */
+  write({ queue, headers, properties, body }: OutgoingMessage, nowMs: number): string {
+    const isText = typeof body === 'string'
+    const like = this.#like
+    if (
+      like.queue !== queue ||
+      like.nowMs !== nowMs ||
+      like.isText !== isText ||
+      !areAlike(like.properties, properties)
+    ) {
+      this.#like = { queue, properties, isText, nowMs }
+      this.#head = headOf(queue, properties, isText, nowMs)
+      this.#middle =
+        `},"content-type":${quoted(properties.contentType)},` +
+        `"content-encoding":${quoted(properties.contentEncoding)},"headers":`
+    }
+    return (
+      `${this.#head}${quoted(properties.correlationId)},"delivery_tag":"${randomUUID()}"` +
+      `${this.#middle}${JSON.stringify(headers)},"body":"${base64(body)}"}`
+    )
+  }
+}
+
+/** All properties but those of one message alone, which follow. */
+function headOf(queue: string, properties: Properties, isText: boolean, nowMs: number): string {
+  const { contentEncoding, replyTo, expirationMs } = properties
   const kind = isText === impliesText(contentEncoding) ? '' : `,"body_kind":"${isText ? 'text' : 'bytes'}"`
   const expiration = expirationMs === undefined ? '' : `,"expiration":"${Math.round(expirationMs)}"`
   return (
-    `{"properties":{"delivery_tag":"${randomUUID()}","published":${nowMs},"correlation_id":${quoted(correlationId)},` +
-    `"reply_to":${quoted(replyTo)},"delivery_mode":2,"delivery_info":{"exchange":"","routing_key":${quoted(queue)}},` +
-    `"priority":${wirePriority(properties)},"body_encoding":"base64"${kind}${expiration}},` +
-    `"headers":${JSON.stringify(headers)},"content-type":${quoted(contentType)},` +
-    `"content-encoding":${quoted(contentEncoding)},"body":"${base64(body)}"}`
+    `{"properties":{"published":${nowMs},"reply_to":${quoted(replyTo)},"delivery_mode":2,` +
+    `"delivery_info":{"exchange":"","routing_key":${quoted(queue)}},"priority":${wirePriority(properties)},` +
+    `"body_encoding":"base64"${kind}${expiration},"correlation_id":`
+  )
+}
+
+/** In all but the correlation id. */
+function areAlike(one: Properties, other: Properties): boolean {
+  return (
+    one.contentType === other.contentType &&
+    one.contentEncoding === other.contentEncoding &&
+    one.replyTo === other.replyTo &&
+    one.priority === other.priority &&
+    one.expirationMs === other.expirationMs
   )
 }
 

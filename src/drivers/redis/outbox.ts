@@ -1,20 +1,23 @@
 /**
- * Publishes of one turn of the event loop in one script call. While the server is away they wait, a bounded number of
+ * Publishes of one turn of the event loop in one transaction. While the server is away they wait, a bounded number of
  * them, and go on in their order when it is back.
  */
 import type { OutgoingMessage } from '../../broker/broker.ts'
 import { CeleriacError } from '../../errors.ts'
 import type { RedisClient } from './client.ts'
-import { encodeEnvelope } from './envelope.ts'
-import { stepOf, wirePriority } from './keys.ts'
+import { EnvelopeWriter } from './envelope.ts'
+import type { Plain } from './journal.ts'
+import { listKey, stepOf, wirePriority } from './keys.ts'
 import { publishScript } from './scripts.ts'
 
 export const maxMessageBytes = 32 * 1024 * 1024
 
 /** What may wait for a server that is away. */
 const mostWaiting = { messages: 10_000, characters: 64 * 1024 * 1024 }
-/** A script call that is full is sent, and another begun; no publish is divided between two. */
+/** A call that is full is sent, and another begun; no publish is divided between two. */
 const fullCall = { messages: 1_000, characters: 1_000_000 }
+/** Messages in one command. */
+const fullPush = 100
 
 /** A message as the scripts take it. */
 export interface Encoded {
@@ -35,6 +38,7 @@ export class Outbox {
   readonly #onDelayed: (nextMs: number) => void
   readonly #onQueue: (queue: string) => void
   readonly #under = { messages: 0, characters: 0 }
+  readonly #envelopes = new EnvelopeWriter()
   #call: Call | undefined
 
   /** `onDelayed` is told ms until the next delayed message is due; `onQueue` each queue before it is published to. */
@@ -45,8 +49,9 @@ export class Outbox {
   }
 
   /** @throws CeleriacError `PAYLOAD_TOO_LARGE`, `BROKER_BUSY`, `PUBLISH_TIMEOUT`, `BROKER_UNAVAILABLE`, `STORAGE_FULL` */
-  publish(messages: readonly OutgoingMessage[]): Promise<void> {
+  publish(messages: Iterable<OutgoingMessage>): Promise<void> {
     const encoded = this.encode(messages)
+    if (encoded.length === 0) return Promise.resolve()
     const characters = encoded.reduce((sum, { envelope }) => sum + envelope.length, 0)
     this.#refuseOverflow(encoded.length, characters)
     return new Promise((resolve, reject) => {
@@ -58,10 +63,10 @@ export class Outbox {
   }
 
   /** @throws CeleriacError `PAYLOAD_TOO_LARGE` */
-  encode(messages: readonly OutgoingMessage[]): Encoded[] {
+  encode(messages: Iterable<OutgoingMessage>): Encoded[] {
     const nowMs = this.#client.clock.now()
-    return messages.map((message): Encoded => {
-      const envelope = encodeEnvelope(message, nowMs)
+    return Array.from(messages, (message): Encoded => {
+      const envelope = this.#envelopes.write(message, nowMs)
       refuseTooLarge(message, envelope)
       this.#onQueue(message.queue)
       const step = stepOf(wirePriority(message.properties))
@@ -94,7 +99,8 @@ export class Outbox {
     this.#under.messages += messages.length
     this.#under.characters += characters
     try {
-      const next = await this.#client.ordered(publishScript, [], [prefix, ...argumentsOf(messages)], publishTimeoutMs)
+      const args = [prefix, ...argumentsOf(messages)]
+      const next = await this.#client.ordered(publishScript, args, publishTimeoutMs, pushesOf(messages, prefix))
       if (next !== '-1' && next !== '') this.#onDelayed(Number(next))
       for (const { resolve } of waiting) resolve()
     } catch (error) {
@@ -118,6 +124,22 @@ export class Outbox {
       `${this.#under.messages} messages wait for the Redis server ${this.#client.where} to come back; no more are taken until then`,
     )
   }
+}
+
+/** The messages as plain commands; undefined when one is delayed. Small enough to be taken in while the next is written. */
+function pushesOf(messages: readonly Encoded[], prefix: string): Plain[] | undefined {
+  const pushes: Plain[] = []
+  for (let i = 0; i < messages.length; ) {
+    const { queue, step, delayMs } = messages[i] as Encoded
+    if (delayMs > 0) return undefined
+    const envelopes: string[] = []
+    while (i < messages.length && envelopes.length < fullPush && isLike(messages[i] as Encoded, queue, step)) {
+      envelopes.push((messages[i] as Encoded).envelope)
+      i += 1
+    }
+    pushes.push(['LPUSH', listKey(prefix, queue, step), ...envelopes])
+  }
+  return pushes
 }
 
 /** Neighbours with the same fate share their head. */

@@ -77,7 +77,7 @@ export class Settlements {
     const { args, order } = argumentsOf(batch)
     try {
       const all = [prefix, expiryArg(this.#client), ...args]
-      const reply = await this.#client.ordered(settleScript, [], all, Number.POSITIVE_INFINITY)
+      const reply = await this.#client.ordered(settleScript, all, Number.POSITIVE_INFINITY)
       const lost = new Set(reply === '' ? [] : reply.split(',').map(Number))
       for (const [place, settlement] of order.entries())
         end(settlement, lost.has(place) ? new LeaseLostError() : undefined)

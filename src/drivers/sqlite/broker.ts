@@ -49,9 +49,9 @@ export class SqliteBroker implements Broker {
     return this.store.open()
   }
 
-  async publish(messages: readonly OutgoingMessage[]): Promise<void> {
+  async publish(messages: Iterable<OutgoingMessage>): Promise<void> {
     this.#refuseClosed()
-    if (messages.length > 0) await this.#outbox.publish(messages)
+    await this.#outbox.publish(messages)
   }
 
   async consume(queues: readonly string[], options: ConsumeOptions = {}): Promise<Consumer> {

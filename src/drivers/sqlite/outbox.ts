@@ -49,8 +49,9 @@ export class Outbox implements Participant {
     this.#store = store
   }
 
-  publish(messages: readonly OutgoingMessage[]): Promise<void> {
+  publish(messages: Iterable<OutgoingMessage>): Promise<void> {
     const rows = this.encode(messages)
+    if (rows.length === 0) return Promise.resolve()
     return new Promise((resolve, reject) => {
       for (const row of rows) this.#rows.push(row)
       this.#waiting.push({ resolve, reject })
@@ -65,9 +66,9 @@ export class Outbox implements Participant {
   }
 
   /** @throws CeleriacError `PAYLOAD_TOO_LARGE` */
-  encode(messages: readonly OutgoingMessage[]): EncodedMessage[] {
+  encode(messages: Iterable<OutgoingMessage>): EncodedMessage[] {
     const now = this.#store.clock.now()
-    return messages.map((message) => encode(message, now))
+    return Array.from(messages, (message) => encode(message, now))
   }
 
   /** Within a transaction: the number of a queue, made on its first use. */
