@@ -135,6 +135,11 @@ export class RedisClient {
     }
   }
 
+  /** Lets what is sent within leave in one system call. */
+  together<T>(send: () => T): T {
+    return this.#live.together(send)
+  }
+
   /** Runs a script that may be run twice, trying again until the server has answered. @throws CeleriacError */
   script(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
     return this.#repeat(true, () => this.scriptOnce(script, keys, args))

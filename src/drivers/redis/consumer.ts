@@ -86,6 +86,8 @@ export class RedisConsumer implements Consumer, Loan {
   #isFetching = false
   #isClosed = false
   readonly #arrived: Delivery[] = []
+  /** Records what was handed out from an inbox; to be sent before anything is said of it. */
+  #unrecorded: (() => void)[] = []
   #wake: (() => void) | undefined
   #closing: Promise<void> | undefined
 
@@ -162,10 +164,12 @@ export class RedisConsumer implements Consumer, Loan {
   }
 
   ack(held: Held, effects: Effects | undefined): Promise<void> {
+    this.#record()
     return this.#parts.settlements.ack(held, effects)
   }
 
   release(held: Held, delayMs: number): Promise<void> {
+    this.#record()
     return this.#parts.settlements.release(held, delayMs)
   }
 
@@ -210,12 +214,15 @@ export class RedisConsumer implements Consumer, Loan {
     try {
       await this.#beCertain(deadline, signal)
       const queues = this.#inTurn()
-      // What was settled before this fetch goes ahead of it, in the same write.
-      settlements.flush()
       const args = [client.prefix, this.#id, max, this.#number, this.#settings.delayed ? '1' : '0', ...queues]
       this.#number += max
       const first = this.#number - max
-      const reply = (await client.scriptOnce(fetchScript, [], args)) as FetchReply
+      const reply = (await client.together(() => {
+        // What was settled before this fetch goes ahead of it.
+        this.#record()
+        settlements.flush()
+        return client.scriptOnce(fetchScript, [], args)
+      })) as FetchReply
       if (reply === null) {
         this.#isUncertain = true
         return undefined
@@ -336,7 +343,9 @@ export class RedisConsumer implements Consumer, Loan {
       this.#wake?.()
     }
     if (envelope.losses === 0) {
-      adopt(true).catch(() => this.#doubt())
+      // It can run meanwhile: the inbox keeps it as well as the record will.
+      this.#unrecorded.push(() => adopt(true).catch(() => this.#doubt()))
+      setImmediate(() => this.#record())
       handOut()
       return
     }
@@ -344,6 +353,10 @@ export class RedisConsumer implements Consumer, Loan {
       (known) => (known === '' ? this.#wake?.() : handOut()),
       () => this.#doubt(),
     )
+  }
+
+  #record(): void {
+    for (const record of this.#unrecorded.splice(0)) record()
   }
 
   /** What the server holds for us must be compared with what we know of. */
@@ -374,6 +387,7 @@ export class RedisConsumer implements Consumer, Loan {
 
   async #succeed(): Promise<void> {
     const { client, leases } = this.#parts
+    this.#record()
     const old = this.#id
     const id = newId()
     this.#parts.settlements.flush()
@@ -397,6 +411,7 @@ export class RedisConsumer implements Consumer, Loan {
     const { client, settlements } = this.#parts
     this.#end()
     await Promise.all(Array.from(this.#blockers.values(), (blocker) => blocker.close()))
+    this.#record()
     settlements.flush()
     await client.ordered(leaveScript, [client.prefix, this.#id], client.publishTimeoutMs)
   }

@@ -28,10 +28,14 @@ export class KeyWatch {
   async look(lists: readonly string[], set: string): Promise<boolean> {
     this.#tracking ??= this.#track()
     await this.#tracking
-    const [, found] = await Promise.all([
-      this.#client.commandOnce('SCARD', set),
-      this.#client.commandOnce('EXISTS', ...lists),
-    ])
+    const [, , , found] = await this.#client.together(() =>
+      Promise.all([
+        this.#client.commandOnce('CLIENT', 'CACHING', 'YES'),
+        this.#client.commandOnce('SCARD', set),
+        this.#client.commandOnce('CLIENT', 'CACHING', 'YES'),
+        this.#client.commandOnce('EXISTS', ...lists),
+      ]),
+    )
     return Number(found) > 0
   }
 
@@ -54,7 +58,8 @@ export class KeyWatch {
       await this.#subscription
       const { subscriberId } = this.#client
       if (subscriberId === undefined) throw new ConnectionLost('there is no connection for subscriptions')
-      await this.#client.commandOnce('CLIENT', 'TRACKING', 'ON', 'REDIRECT', subscriberId)
+      // Opted in, or it would tell of all that scripts read, the consumer's own books before all.
+      await this.#client.commandOnce('CLIENT', 'TRACKING', 'ON', 'REDIRECT', subscriberId, 'OPTIN')
     } catch (error) {
       this.#client.logger.debug({ error }, 'Redis tells of no changes to keys; looking at them every second')
     }

@@ -86,7 +86,8 @@ export class Outbox {
     if (open !== undefined) void this.#send(open)
     const call: Call = { messages: [], characters: 0, waiting: [] }
     this.#call = call
-    setImmediate(() => {
+    // As soon as whoever runs now has nothing more to publish.
+    process.nextTick(() => {
       if (this.#call === call) void this.#send(call)
     })
     return call
