@@ -4,7 +4,7 @@ import { beforeAll } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { RedisClient } from '../../src/drivers/redis/index.ts'
 import type { Logger } from '../../src/logger.ts'
-import { type RedisServer, startRedis } from '../servers/index.ts'
+import { type RedisServer, redisUrl } from '../servers/index.ts'
 
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
@@ -13,11 +13,12 @@ interface Connection {
   close(): Promise<void>
 }
 
-/** Started before the tests of the suite it is called in, and gone after the file's. */
-export function redisServer(): () => RedisServer {
-  let server: RedisServer | undefined
+/** There before the tests of the suite it is called in. */
+export function redisServer(): () => Pick<RedisServer, 'url' | 'port'> {
+  let server: Pick<RedisServer, 'url' | 'port'> | undefined
   beforeAll(async () => {
-    server = await startRedis()
+    const url = await redisUrl()
+    server = { url, port: Number(new URL(url).port) }
   })
   return () => {
     if (server === undefined) throw new Error('the server is there from the first test on')
@@ -56,7 +57,7 @@ export function connections() {
 }
 
 /** What lies in the server, seen by a client that knows nothing of us. */
-export async function raw<T>({ url }: RedisServer, look: (redis: Redis) => Promise<T>): Promise<T> {
+export async function raw<T>({ url }: Pick<RedisServer, 'url'>, look: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = new Redis(url)
   try {
     return await look(redis)

@@ -226,12 +226,12 @@ describe('celeriac migrate', () => {
   })
 })
 
-describeWith('redis', 'celeriac migrate with Redis', () => {
+describeWith('redis-server', 'celeriac migrate with Redis', () => {
   itMoves('sqlite', 'redis')
   itMoves('redis', 'sqlite')
 })
 
-describeWith(['redis', 'rabbitmq'], 'celeriac migrate with RabbitMQ', () => {
+describeWith(['redis-server', 'rabbitmq'], 'celeriac migrate with RabbitMQ', () => {
   itMoves('redis', 'rabbitmq')
   itMoves('rabbitmq', 'redis')
 })

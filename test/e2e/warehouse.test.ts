@@ -64,7 +64,7 @@ describe('npm start --once', () => {
   })
 })
 
-describeWith(['redis', 'rabbitmq'], 'npm start --once --broker', () => {
+describeWith(['redis-server', 'rabbitmq'], 'npm start --once --broker', () => {
   it.each([
     ['Redis', async () => (await startRedis()).url],
     ['RabbitMQ', async () => (await rabbitmq()).url],

@@ -91,7 +91,7 @@ app.send_task("ts.echo", ["linked"], link=[app.signature("py.note", args=["py ca
   })
 })
 
-describeWith(['redis', 'python'], "Python's chords", () => {
+describeWith(['redis-server', 'python'], "Python's chords", () => {
   let site: Site
   beforeAll(async () => {
     site = await openSite('redis')

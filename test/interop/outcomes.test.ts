@@ -100,7 +100,7 @@ outcome`)
   })
 })
 
-describeWith(['redis', 'python'], 'what is stored of a task', () => {
+describeWith(['redis-server', 'python'], 'what is stored of a task', () => {
   it('is read by either side by its id alone', async () => {
     const site = await openSite('redis')
     await site.startPythonWorker()

@@ -39,7 +39,7 @@ describeWith(everything, 'priorities between Python and TypeScript', () => {
   })
 })
 
-describeWith(['redis', 'python'], 'calls without a priority', () => {
+describeWith(['redis-server', 'python'], 'calls without a priority', () => {
   it('wait in one line, whoever sent them', async () => {
     const site = await openSite('redis')
     for (let n = 0; n < 3; n++) {

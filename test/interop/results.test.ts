@@ -60,7 +60,7 @@ backend.mark_as_revoked('revoked', 'terminated', store_result=True)
 print('null')
 `
 
-describeWith(['redis', 'python'], 'results in Redis', () => {
+describeWith(['redis-server', 'python'], 'results in Redis', () => {
   let server: RedisServer
   beforeAll(async () => {
     server = await startRedis()

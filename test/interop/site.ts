@@ -24,7 +24,7 @@ export type Transport = 'redis' | 'amqp'
 export const transports = ['redis', 'amqp'] as const satisfies readonly Transport[]
 
 /** What `describeWith` needs for suites over all transports. */
-export const everything = ['redis', 'rabbitmq', 'python'] as const
+export const everything = ['redis-server', 'rabbitmq', 'python'] as const
 
 /** Messages that may be fetched, and those that are kept back. */
 export interface Waiting {

@@ -17,7 +17,7 @@ async function loseInPython(site: Site, text: string): Promise<void> {
   redis.disconnect()
 }
 
-describeWith(['redis', 'python'], 'the visibility timeout of Python', () => {
+describeWith(['redis-server', 'python'], 'the visibility timeout of Python', () => {
   it('leaves alone what a worker of ours has, however long it takes', { timeout: 40_000 }, async () => {
     const site = await openSite('redis', { visibilityS })
     const worker = await site.app.worker({ queues: ['both'] })

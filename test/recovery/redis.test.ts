@@ -5,7 +5,7 @@ import { range } from '../../src/testing/contract.ts'
 import { describeWith, type RedisServer, startProxy, startRedis, type TcpProxy } from '../servers/index.ts'
 import { openShop, recoveredWithinMs, sendAlong } from './shop.ts'
 
-describeWith('redis', 'a connection to Redis', () => {
+describeWith('redis-server', 'a connection to Redis', () => {
   let server: RedisServer
 
   beforeAll(async () => {

@@ -24,6 +24,11 @@ afterAll(async () => {
   for (const end of endings.splice(0).reverse()) await end()
 })
 
+/** Where a Redis is that is only used: the one of `CELERIAC_TEST_REDIS_URL`, or a private one. */
+export async function redisUrl(): Promise<string> {
+  return process.env.CELERIAC_TEST_REDIS_URL ?? (await startRedis()).url
+}
+
 /** A private server, in 0.1 s. */
 export async function startRedis(options?: RedisOptions): Promise<RedisServer> {
   const server = await startRedisServer(options)

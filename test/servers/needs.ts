@@ -11,7 +11,13 @@ interface Server {
 }
 
 const servers = {
-  redis: { isInstalled: () => isOnPath('redis-server'), advice: 'apt-get install redis-server' },
+  /** One to share, for suites that only use it. */
+  redis: {
+    isInstalled: () => process.env.CELERIAC_TEST_REDIS_URL !== undefined || isOnPath('redis-server'),
+    advice: 'apt-get install redis-server, or CELERIAC_TEST_REDIS_URL',
+  },
+  /** Ones of their own, for suites that stop, kill or configure them. */
+  'redis-server': { isInstalled: () => isOnPath('redis-server'), advice: 'apt-get install redis-server' },
   rabbitmq: { isInstalled: () => rabbitmqPrograms !== '', advice: 'apt-get install rabbitmq-server' },
   python: {
     isInstalled: () => pythonWithCelery() !== undefined,

@@ -12,7 +12,7 @@ function ask(socket: Socket, line: string): Promise<string> {
   })
 }
 
-describeWith('redis', 'a private Redis', () => {
+describeWith('redis-server', 'a private Redis', () => {
   let server: RedisServer
 
   beforeAll(async () => {

@@ -126,7 +126,8 @@ end
 local function promote()
   for _, queue in ipairs(redis.call('ZRANGEBYSCORE', P .. 'celeriac:due', '-inf', now, 'LIMIT', 0, 100)) do
     local key = P .. 'celeriac:delayed:' .. queue
-    local due = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 5000)
+    -- Some at a time: the first can run while the others are moved.
+    local due = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 500)
     local lists = {}
     for _, member in ipairs(due) do
       local step = string.sub(member, 14, 14)

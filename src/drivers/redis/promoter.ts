@@ -28,7 +28,8 @@ export class Promoter {
     this.#timer?.cancel()
     this.#dueAt = dueAt
     // A timer may fire a little early.
-    this.#timer = clock.after(Math.min(nextMs, longestMs) + 1, () => void this.#promote())
+    const inMs = nextMs > 0 ? Math.min(nextMs, longestMs) + 1 : 0
+    this.#timer = clock.after(inMs, () => void this.#promote())
   }
 
   close(): void {

@@ -171,15 +171,18 @@ while ARGV[i] do
       if wait == '' then push(queue, where, text, true) else delay(queue, now + tonumber(wait), step, text) end
     end
   else
-    local text = let_go(id, next_arg())
+    local number = next_arg()
+    local is_held = redis.call('HDEL', P .. 'celeriac:held:' .. id, number) == 1
+    if is_held then redis.call('HDEL', P .. 'celeriac:lent:' .. id, number) else lost[#lost + 1] = place end
+    place = place + 1
     for _ = 1, tonumber(next_arg()) do
       local queue, step, wait, envelope = next_arg(), next_arg(), tonumber(next_arg()), next_arg()
-      if text and wait > 0 then delay(queue, now + wait, step, envelope)
-      elseif text then push(queue, step, envelope, false) end
+      if is_held and wait > 0 then delay(queue, now + wait, step, envelope)
+      elseif is_held then push(queue, step, envelope, false) end
     end
     for _ = 1, tonumber(next_arg()) do
       local key, record = next_arg(), next_arg()
-      if text then save_record(key, record, expires) end
+      if is_held then save_record(key, record, expires) end
     end
   end
 end
