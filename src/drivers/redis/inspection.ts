@@ -70,7 +70,9 @@ if limit == 0 then members = {} end
 offset = math.max(0, offset - delayed)
 local kept = offset
 offset = 0
-for i = 1, #members, 2 do add('delayed', members[i + 1], string.sub(members[i], 15)) end
+for i = 1, #members, 2 do
+  add('delayed', members[i + 1], redis.call('HGET', P .. 'celeriac:later:' .. queue, members[i]))
+end
 offset = kept
 for _, id in ipairs(redis.call('ZRANGE', P .. 'celeriac:consumers', 0, -1)) do
   local held = held_by(id)
@@ -94,7 +96,7 @@ local P, queue = ARGV[1], ARGV[2]
 ${brokerLua}
 local delayed = P .. 'celeriac:delayed:' .. queue
 local count = redis.call('ZCARD', delayed)
-redis.call('DEL', delayed)
+redis.call('DEL', delayed, P .. 'celeriac:later:' .. queue)
 redis.call('ZREM', P .. 'celeriac:due', queue)
 for _, step in ipairs({ '0', '3', '6', '9' }) do
   local key = list_key(queue, step)

@@ -22,7 +22,8 @@
  *     Pceleriac:held:<id>          hash    number → `<place>:<queue>`: what it has on loan, in the order of the numbers
  *     Pceleriac:lent:<id>          hash    number → envelope of the same
  *     Pceleriac:inbox:<id>:<queue> list    moved to it by its blocking wait, and not yet recorded in the two above
- *     Pceleriac:delayed:<queue>    zset    `<number, 13 digits><step><envelope>`, by when it is due: epoch ms
+ *     Pceleriac:delayed:<queue>    zset    `<number, 13 digits><step>` of a message, by when it is due: epoch ms
+ *     Pceleriac:later:<queue>      hash    the same → envelope
  *     Pceleriac:due                zset    queue, by when its first delayed message is due
  *     Pceleriac:number             string  counts delayed messages, so that those due at once keep their order
  *     Pceleriac:queues             set     queues somebody has used

@@ -12,6 +12,7 @@
  * - `counted(text)`: the envelope with one lost consumer more
  * - `give_back(id, count)`: gives back all that a consumer holds, and forgets the consumer
  * - `reap()`: does that for consumers whose leases have lapsed
+ * - `later(queue, members)`, `forget_later(queue, members)`: envelopes that are delayed, and how they are dropped
  * - `promote()`: moves what is due to the lists; returns ms until the next is due, or -1
  */
 export const brokerLua = `
@@ -34,7 +35,9 @@ end
 
 local function delay(queue, due, step, text)
   local number = redis.call('INCR', P .. 'celeriac:number')
-  redis.call('ZADD', P .. 'celeriac:delayed:' .. queue, due, string.format('%013d', number) .. step .. text)
+  local member = string.format('%013d', number) .. step
+  redis.call('ZADD', P .. 'celeriac:delayed:' .. queue, due, member)
+  redis.call('HSET', P .. 'celeriac:later:' .. queue, member, text)
   redis.call('ZADD', P .. 'celeriac:due', 'LT', due, queue)
 end
 
@@ -123,19 +126,31 @@ local function plan(queue)
   end
 end
 
+-- The envelopes of members of a queue's delays: at most 1000 of them.
+local function later(queue, members)
+  if #members == 0 then return {} end
+  return redis.call('HMGET', P .. 'celeriac:later:' .. queue, unpack(members))
+end
+
+local function forget_later(queue, members)
+  in_pieces('ZREM', P .. 'celeriac:delayed:' .. queue, members)
+  in_pieces('HDEL', P .. 'celeriac:later:' .. queue, members)
+end
+
 local function promote()
   for _, queue in ipairs(redis.call('ZRANGEBYSCORE', P .. 'celeriac:due', '-inf', now, 'LIMIT', 0, 100)) do
     local key = P .. 'celeriac:delayed:' .. queue
     -- Some at a time: the first can run while the others are moved.
     local due = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 500)
+    local texts = later(queue, due)
     local lists = {}
-    for _, member in ipairs(due) do
-      local step = string.sub(member, 14, 14)
+    for i = 1, #due do
+      local step = string.sub(due[i], 14)
       lists[step] = lists[step] or {}
-      table.insert(lists[step], string.sub(member, 15))
+      lists[step][#lists[step] + 1] = texts[i]
     end
     for step, texts in pairs(lists) do in_pieces('LPUSH', list_key(queue, step), texts) end
-    if #due > 0 then redis.call('ZREMRANGEBYRANK', key, 0, #due - 1) end
+    forget_later(queue, due)
     plan(queue)
   end
   local next = redis.call('ZRANGE', P .. 'celeriac:due', 0, 0, 'WITHSCORES')

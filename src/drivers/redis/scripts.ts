@@ -62,15 +62,15 @@ local function lend(queue, place, found)
 end
 local function take_delayed(queue, limit)
   local key = P .. 'celeriac:delayed:' .. queue.name
-  local members = redis.call('ZRANGE', key, 0, limit - 1, 'WITHSCORES')
-  local found, places = {}, {}
-  for i = 1, #members, 2 do
-    found[#found + 1] = string.sub(members[i], 15)
-    places[#places + 1] = 'd' .. members[i + 1] .. '/' .. string.sub(members[i], 14, 14)
-    waits[#waits + 1] = math.max(0, members[i + 1] - now)
+  local found = redis.call('ZRANGE', key, 0, math.min(limit, 1000) - 1, 'WITHSCORES')
+  local members, places = {}, {}
+  for i = 1, #found, 2 do
+    members[#members + 1] = found[i]
+    places[#places + 1] = 'd' .. found[i + 1] .. '/' .. string.sub(found[i], 14)
+    waits[#waits + 1] = math.max(0, found[i + 1] - now)
   end
-  if #found > 0 then redis.call('ZREMRANGEBYRANK', key, 0, #found - 1) end
-  lend(queue, places, found)
+  lend(queue, places, later(queue.name, members))
+  forget_later(queue.name, members)
   plan(queue.name)
 end
 -- A fair share of each queue first, then whatever is left, in turn.
