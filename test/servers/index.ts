@@ -8,7 +8,13 @@ import { startProxy as listen, type TcpProxy } from './proxy.ts'
 import { type PythonWorker, type PythonWorkerOptions, startCeleryWorker } from './python.ts'
 import { rabbitmqApi, rabbitmqCtl } from './rabbitmq-admin.ts'
 import { type RabbitmqOptions, type RabbitmqServer, startRabbitmqNode } from './rabbitmq-node.ts'
-import { type RedisOptions, type RedisServer, startRedis as startRedisServer } from './redis.ts'
+import {
+  type RedisOptions,
+  type RedisSentinel,
+  type RedisServer,
+  startSentinel as startRedisSentinel,
+  startRedis as startRedisServer,
+} from './redis.ts'
 import { sharedNode } from './shared-rabbitmq.ts'
 
 export { describeWith, type ServerName } from './needs.ts'
@@ -16,7 +22,7 @@ export { freePort } from './ports.ts'
 export type { TcpProxy } from './proxy.ts'
 export { type PythonWorker, type PythonWorkerOptions, runPython } from './python.ts'
 export type { RabbitmqOptions, RabbitmqServer } from './rabbitmq-node.ts'
-export type { RedisOptions, RedisServer } from './redis.ts'
+export type { RedisOptions, RedisSentinel, RedisServer } from './redis.ts'
 
 const endings: (() => Promise<unknown>)[] = []
 
@@ -34,6 +40,13 @@ export async function startRedis(options?: RedisOptions): Promise<RedisServer> {
   const server = await startRedisServer(options)
   endings.push(() => server.remove())
   return server
+}
+
+/** See `RedisSentinel`. */
+export async function startSentinel(master: RedisServer): Promise<RedisSentinel> {
+  const sentinel = await startRedisSentinel(master)
+  endings.push(() => sentinel.remove())
+  return sentinel
 }
 
 /** A node of one's own, in 8 s: for tests that stop, kill or configure it. Others take a vhost of `rabbitmq()`. */

@@ -1,5 +1,5 @@
 /** A private redis-server on loopback, in a folder of its own. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -59,6 +59,42 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
       const isTaken = String(error).includes('Address already in use')
       if (!isTaken || options.port !== undefined || tries === 5) throw error
     }
+  }
+}
+
+export interface RedisSentinel {
+  readonly port: number
+  remove(): Promise<void>
+}
+
+/** Watches a master by the name `shop`, and by itself decides that it is dead, after half a second. */
+export async function startSentinel(master: RedisServer): Promise<RedisSentinel> {
+  const port = await freePort()
+  const folder = mkdtempSync(join(tmpdir(), 'celeriac-sentinel-'))
+  const config = join(folder, 'sentinel.conf')
+  const lines = [
+    `port ${port}`,
+    'bind 127.0.0.1',
+    `sentinel monitor shop 127.0.0.1 ${master.port} 1`,
+    'sentinel down-after-milliseconds shop 500',
+    'sentinel failover-timeout shop 3000',
+  ]
+  writeFileSync(config, lines.join('\n'))
+  const program = new Program({ command: 'redis-server', args: [config, '--sentinel'], cwd: folder })
+  const answers = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => resolve(true))
+      socket.once('error', () => resolve(false))
+      socket.once('close', () => resolve(false))
+      socket.end()
+    })
+  await program.until(answers, startWithinMs)
+  return {
+    port,
+    remove: async () => {
+      await program.kill()
+      rmSync(folder, { recursive: true, force: true })
+    },
   }
 }
 

@@ -158,7 +158,7 @@ export class RedisClient {
   /** Does something exactly once, in the order of the calls. See `journal.ts`. @throws CeleriacError */
   ordered(script: Script, args: readonly Argument[], timeoutMs: number, plain?: readonly Plain[]): Promise<string> {
     if (this.#journal === undefined) return Promise.reject(closed())
-    return this.#journal.call({ script, args, plain: this.settings.mode === 'cluster' ? undefined : plain }, timeoutMs)
+    return this.#journal.call({ script, args, plain }, timeoutMs)
   }
 
   /**

@@ -142,8 +142,7 @@ export class RedisConnection {
   /** Lets what is sent within leave in one system call: a few commands cost little beside as many calls. */
   together<T>(send: () => T): T {
     const stream = this.#redis?.stream
-    // A cluster has many.
-    if (stream === undefined || this.#options.settings.mode === 'cluster') return send()
+    if (stream === undefined) return send()
     stream.cork()
     try {
       return send()

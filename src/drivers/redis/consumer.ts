@@ -87,7 +87,7 @@ export class RedisConsumer implements Consumer, Loan {
   #isClosed = false
   readonly #arrived: Delivery[] = []
   /** Records what was handed out from an inbox; to be sent before anything is said of it. */
-  #unrecorded: (() => void)[] = []
+  readonly #unrecorded: (() => void)[] = []
   #wake: (() => void) | undefined
   #closing: Promise<void> | undefined
 
