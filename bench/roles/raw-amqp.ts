@@ -1,6 +1,8 @@
 /**
  * The raw ceiling on RabbitMQ: publishing with a window of confirms, and consuming with one acknowledgement for many
- * deliveries, through the same client as Celeriac's. Persistent messages without headers, in a durable queue.
+ * deliveries, through the same client as Celeriac's. Persistent messages in a durable queue, with the headers of Celery's
+ * protocol: client and server handle them field by field, so that messages without are up to twice as fast, and are no
+ * tasks.
  */
 import { deferred } from '../harness/deferred.ts'
 import { type AmqpChannel, connectAmqp } from '../harness/native-client.ts'
@@ -10,6 +12,29 @@ import type { Store } from '../sides/side.ts'
 import { heldOf, indexDigits, type RawDrain, type RawFill, rawMessage } from './raw-loop.ts'
 
 const queue = 'raw'
+const id = '00000000-0000-4000-8000-000000000000'
+const headers = {
+  lang: 'js',
+  task: 'noop',
+  id,
+  shadow: null,
+  eta: null,
+  expires: null,
+  group: null,
+  group_index: null,
+  retries: 0,
+  timelimit: [null, null],
+  root_id: id,
+  parent_id: null,
+  argsrepr: `(${'x'.repeat(100)},)`,
+  kwargsrepr: '{}',
+  origin: 'gen1@bench',
+  ignore_result: true,
+  replaced_task_nesting: 0,
+  stamped_headers: null,
+  stamps: {},
+}
+const headerBytes = JSON.stringify(headers).length
 /** Publishes that wait for their confirms at once. */
 const publishWindow = 500
 
@@ -17,7 +42,8 @@ export const fillAmqp: RawFill = async (store, { count, batch, messageBytes }) =
   const connection = await connectAmqp(store.url)
   const channel = await connection.createConfirmChannel()
   await declare(channel, store)
-  const messages = Array.from({ length: count }, (_, i) => Buffer.from(rawMessage(i, messageBytes)))
+  const bodyBytes = Math.max(indexDigits, messageBytes - headerBytes)
+  const messages = Array.from({ length: count }, (_, i) => Buffer.from(rawMessage(i, bodyBytes)))
   // One by one where that is asked for; otherwise the window, whatever the batch.
   const window = batch === 1 ? 1 : publishWindow
   const done = deferred<void>()
@@ -30,7 +56,7 @@ export const fillAmqp: RawFill = async (store, { count, batch, messageBytes }) =
     else if (confirmed === count) done.resolve()
   }
   const publish = (): void => {
-    channel.publish('', queue, messages[next++] as Buffer, { deliveryMode: 2 }, confirm)
+    channel.publish('', queue, messages[next++] as Buffer, { deliveryMode: 2, headers }, confirm)
   }
 
   const start = nowMs()

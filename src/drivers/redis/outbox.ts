@@ -86,10 +86,12 @@ export class Outbox {
     if (open !== undefined) void this.#send(open)
     const call: Call = { messages: [], characters: 0, waiting: [] }
     this.#call = call
-    // As soon as whoever runs now has nothing more to publish.
-    process.nextTick(() => {
+    const send = (): void => {
       if (this.#call === call) void this.#send(call)
-    })
+    }
+    // The first goes as soon as whoever runs now is done; while it is under way, what a turn brings goes together.
+    if (this.#under.messages === 0) process.nextTick(send)
+    else setImmediate(send)
     return call
   }
 
