@@ -243,9 +243,10 @@ export class Producer implements Sender {
   /** Publishes and records in one turn, so that a store that is both commits them together. */
   async #publish(calls: readonly TaskCall[], nowMs: number, records?: readonly ResultRecord[]): Promise<void> {
     const { broker, results } = this.#parts
-    const messages = calls.map((call) => this.#encode(call, nowMs))
-    const outgoing = shortened(messages, () => this.#parts.clock.now() - nowMs)
-    const pending = records ?? calls.flatMap((call) => this.#pending(call, nowMs))
+    const messages: OutgoingMessage[] = []
+    for (const call of calls) messages.push(this.#encode(call, nowMs))
+    const outgoing = messages.length > 1 ? shortened(messages, () => this.#parts.clock.now() - nowMs) : messages
+    const pending = results === undefined ? [] : (records ?? calls.flatMap((call) => this.#pending(call, nowMs)))
     if (results === undefined || pending.length === 0) await broker.publish(outgoing)
     else if (results.sharesStorageWith(broker)) await Promise.all([broker.publish(outgoing), results.save(pending)])
     else {

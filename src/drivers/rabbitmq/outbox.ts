@@ -45,7 +45,9 @@ export class Outbox {
     const { session } = connection
     const known = session === undefined ? maxMessageBytes : largestFor(session.serverVersion)
     const options = { largest: Math.min(known, publisher.learnedLargest), nowMs: clock.now(), losses }
-    return Array.from(messages, (message) => encodeMessage(message, options))
+    const outbounds: Outbound[] = []
+    for (const message of messages) outbounds.push(encodeMessage(message, options))
+    return outbounds
   }
 
   async #publishAtOnce(outbounds: readonly Outbound[]): Promise<void> {

@@ -65,13 +65,15 @@ export class Outbox {
   /** @throws CeleriacError `PAYLOAD_TOO_LARGE` */
   encode(messages: Iterable<OutgoingMessage>): Encoded[] {
     const nowMs = this.#client.clock.now()
-    return Array.from(messages, (message): Encoded => {
+    const encoded: Encoded[] = []
+    for (const message of messages) {
       const envelope = this.#envelopes.write(message, nowMs)
       refuseTooLarge(message, envelope)
       this.#onQueue(message.queue)
       const step = stepOf(wirePriority(message.properties))
-      return { queue: message.queue, step, delayMs: message.delayMs ?? 0, envelope }
-    })
+      encoded.push({ queue: message.queue, step, delayMs: message.delayMs ?? 0, envelope })
+    }
+    return encoded
   }
 
   #open(messages: number, characters: number): Call {

@@ -68,7 +68,9 @@ export class Outbox implements Participant {
   /** @throws CeleriacError `PAYLOAD_TOO_LARGE` */
   encode(messages: Iterable<OutgoingMessage>): EncodedMessage[] {
     const now = this.#store.clock.now()
-    return Array.from(messages, (message) => encode(message, now))
+    const encoded: EncodedMessage[] = []
+    for (const message of messages) encoded.push(encode(message, now))
+    return encoded
   }
 
   /** Within a transaction: the number of a queue, made on its first use. */
