@@ -10,6 +10,7 @@
  * on under a new id and takes along what is known here (`succeedScript`).
  */
 import { randomUUID } from 'node:crypto'
+import { AbortWatch } from '../../abort-watch.ts'
 import type { Consumer, Delivery, Effects, FetchOptions } from '../../broker/broker.ts'
 import { sleep } from '../../clock.ts'
 import { CeleriacError, LeaseLostError } from '../../errors.ts'
@@ -69,6 +70,7 @@ type FetchReply = [nextDueMs: number, paused: number[], runs: number[], waits: n
 
 export class RedisConsumer implements Consumer, Loan {
   readonly #parts: ConsumerParts
+  readonly #aborts = new AbortWatch()
   readonly #settings: ConsumerSettings
   readonly #queues: string[]
   /** All it ever consumed: there may be inboxes of them. */
@@ -271,11 +273,11 @@ export class RedisConsumer implements Consumer, Loan {
         if (this.#wake !== wake) return
         this.#wake = undefined
         timer.cancel()
-        signal?.removeEventListener('abort', wake)
+        this.#aborts.stop()
         resolve()
       }
       const timer = clock.after(Math.min(leftMs, dueMs, delayed ? lookForDelayedMs : lookAgainMs), wake)
-      signal?.addEventListener('abort', wake, { once: true })
+      this.#aborts.start(signal, wake)
       this.#wake = wake
       if (!delayed && clock.monotonic() - found.at < freshMs) this.#listen(found.open)
     })

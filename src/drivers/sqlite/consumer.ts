@@ -2,6 +2,7 @@
  * A consumer: claims messages in the turn's transaction, waits for the bell when there are none, and holds its lease
  * through the lease thread. If the lease was lost (the process was suspended), the next claim takes a new one.
  */
+import { AbortWatch } from '../../abort-watch.ts'
 import type { Consumer, Delivery, Effects, FetchOptions } from '../../broker/broker.ts'
 import { CeleriacError, LeaseLostError } from '../../errors.ts'
 import { claimDelayed, claimReady, promoteDue } from './claim.ts'
@@ -34,6 +35,7 @@ const shortLeaseMs = 5_000
 
 export class SqliteConsumer implements Consumer, Loan {
   readonly #parts: ConsumerParts
+  readonly #aborts = new AbortWatch()
   readonly #queues: Set<string>
   readonly #leaseMs: number
   readonly #name: string
@@ -225,7 +227,7 @@ export class SqliteConsumer implements Consumer, Loan {
         this.#wake = undefined
         timer.cancel()
         stopHearing()
-        signal?.removeEventListener('abort', wake)
+        this.#aborts.stop()
         resolve(deliveries)
       }
       let isClaiming = false
@@ -250,7 +252,7 @@ export class SqliteConsumer implements Consumer, Loan {
         },
       })
       const timer = clock.after(Math.min(waitMs, this.#sleepsUntil - clock.now()), wake)
-      signal?.addEventListener('abort', wake, { once: true })
+      this.#aborts.start(signal, wake)
       this.#wake = wake
     })
   }
