@@ -34,7 +34,7 @@ export class Task<Args extends unknown[], Out, Call> {
    * @throws CeleriacError `INPUT_INVALID`, `PAYLOAD_INVALID`, `PAYLOAD_TOO_LARGE`, or a broker's error; nothing was sent
    */
   delay(...args: Args): Promise<AsyncResult<Out>> {
-    return this.#sender.send(this.#signature(this.#argsToWire(args), false), {})
+    return this.#sender.send(this.#signature(this.#argsToWire(args), false))
   }
 
   /** Sends one call with options. */

@@ -55,7 +55,7 @@ export class Chain<Gives> {
 
   /** Sends the first step; resolves with the result of the last. */
   delay(): Promise<AsyncResult<Gives>> {
-    return this.sender.send(this, {})
+    return this.sender.send(this)
   }
 
   /** `taskId` becomes the id of the last step; `countdown`, `eta`, `queue` … concern the first. */

@@ -10,7 +10,7 @@ import type { Chain } from './chain.ts'
 
 /** Puts composed calls on their way. The application is one. */
 export interface Sender {
-  send<Gives>(canvas: Signature<[], Gives> | Chain<Gives>, options: CallOptions): Promise<AsyncResult<Gives>>
+  send<Gives>(canvas: Signature<[], Gives> | Chain<Gives>, options?: CallOptions): Promise<AsyncResult<Gives>>
 }
 
 export interface SignatureParts {
@@ -42,7 +42,7 @@ export class Signature<Takes extends unknown[], Gives> {
 
   /** Sends it. Only what has all its arguments can be sent. */
   delay(this: Signature<[], Gives>): Promise<AsyncResult<Gives>> {
-    return this.sender.send(this, {})
+    return this.sender.send(this)
   }
 
   async applyAsync(this: Signature<[], Gives>, options: CallOptions): Promise<AsyncResult<Gives>> {

@@ -58,10 +58,10 @@ export class Producer implements Sender {
     this.#source = { store: parts.results, clock: parts.clock }
   }
 
-  async send<Gives>(canvas: Signature<[], Gives> | Chain<Gives>, options: CallOptions): Promise<AsyncResult<Gives>> {
+  send<Gives>(canvas: Signature<[], Gives> | Chain<Gives>, options?: CallOptions): Promise<AsyncResult<Gives>> {
     const result =
       canvas.kind === 'chain' ? this.#sendChain(canvas.steps, options) : this.#sendSignature(canvas, options)
-    return (await result) as AsyncResult<Gives>
+    return result as Promise<AsyncResult<Gives>>
   }
 
   /** Many calls of one task, all of them or none, in one round trip. */
@@ -106,16 +106,17 @@ export class Producer implements Sender {
     return new AsyncResult(id, isIgnored ? { ...this.#source, store: undefined, isIgnored } : this.#source, parent)
   }
 
-  async #sendSignature({ parts }: AnySignature, options: CallOptions): Promise<AsyncResult> {
+  async #sendSignature({ parts }: AnySignature, options?: CallOptions): Promise<AsyncResult> {
     const checking = this.#checkInput(parts.task, parts)
     if (checking instanceof Promise) await checking
     const nowMs = this.#parts.clock.now()
-    const call = this.#call(parts.task, parts, { ...parts.options, ...options }, positionHere(), nowMs)
+    const own = options === undefined ? parts.options : { ...parts.options, ...options }
+    const call = this.#call(parts.task, parts, own, positionHere(), nowMs)
     await this.#publish([call], nowMs)
     return this.#resultOf(call.id, call.ignoreResult)
   }
 
-  async #sendChain(steps: readonly AnySignature[], options: CallOptions): Promise<AsyncResult> {
+  async #sendChain(steps: readonly AnySignature[], options: CallOptions = {}): Promise<AsyncResult> {
     const [first, ...rest] = steps as [AnySignature, ...AnySignature[]]
     if (rest.length === 0) return this.#sendSignature(first, options)
     await this.#checkInput(first.parts.task, first.parts)
