@@ -72,6 +72,8 @@ export class Migration {
   readonly #desk: MarkerDesk
   /** After this, what was on loan to a killed run is back. */
   #lapsedByMs = 0
+  /** An earlier run was killed. */
+  #follows = false
   #bytesPerMessage = batchBytes / firstBatchSize
 
   constructor(options: MigrationOptions) {
@@ -98,7 +100,8 @@ export class Migration {
       onWait()
     })
     this.#lapsedByMs = this.#clock.monotonic() + this.#leaseMs + lapseGraceMs
-    return hasWaited || this.#desk.ledger.held > 0
+    this.#follows = hasWaited || this.#desk.ledger.held > 0
+    return this.#follows
   }
 
   /** Whether an earlier run has left something of this queue to settle. */
@@ -133,13 +136,14 @@ export class Migration {
 
   /**
    * What a killed run held goes back to its old place, before what has waited behind it. While nobody else consumes the
-   * queue, whatever is on loan is of that kind, and is waited for.
+   * queue, whatever is on loan is of that kind, and is waited for. A run that was killed a moment ago looks like somebody
+   * else, so after one it is waited in any case.
    */
   async #openIntake(queue: string, signal: AbortSignal | undefined): Promise<Intake> {
     const info = (await this.#source.queues()).find((known) => known.queue === queue)
     const options = { leaseMs: this.#leaseMs, name: 'celeriac migrate' }
     const intake = await openIntake(this.#source, queue, options, this.#clock)
-    if ((info?.consumers ?? 0) > 0) return intake
+    if ((info?.consumers ?? 0) > 0 && !this.#follows) return intake
     while (!signal?.aborted && this.#clock.monotonic() < this.#lapsedByMs) {
       const { inFlight } = await this.#source.depth(queue)
       if (inFlight === 0) break

@@ -69,7 +69,7 @@ function onQueues(
 ): void {
   brokerContract(name, {
     capabilities,
-    delayMs: 400,
+    delayMs: 800,
     skip: skipped,
     open: async () => {
       const { broker, time } = await openVhost(query)
