@@ -1,4 +1,4 @@
-import { type BusMessage, topicMatches } from '../../broker/bus.ts'
+import { type BusHeaders, type BusMessage, topicMatches } from '../../broker/bus.ts'
 
 interface Subscriber {
   readonly topics: readonly string[]
@@ -21,11 +21,14 @@ export class BusHub {
   }
 
   /** Tells everybody who listens now, each a payload of its own, once the sender's turn is over. */
-  send(topic: string, payloadJson: string, reply: BusMessage['reply']): void {
+  send(topic: string, payloadJson: string, headers: BusHeaders, reply: BusMessage['reply']): void {
+    const headersJson = JSON.stringify(headers)
     for (const subscriber of this.#subscribers) {
       if (!subscriber.topics.some((subscribed) => topicMatches(subscribed, topic))) continue
       queueMicrotask(() => {
-        if (subscriber.isOpen) subscriber.listener({ topic, payload: JSON.parse(payloadJson) as unknown, reply })
+        if (!subscriber.isOpen) return
+        const payload = JSON.parse(payloadJson) as unknown
+        subscriber.listener({ topic, payload, headers: JSON.parse(headersJson) as BusHeaders, reply })
       })
     }
   }

@@ -1,4 +1,4 @@
-import type { Bus, BusMessage, RequestOptions, Subscription } from '../../broker/bus.ts'
+import type { Bus, BusHeaders, BusMessage, RequestOptions, Subscription } from '../../broker/bus.ts'
 import { type Clock, systemClock } from '../../clock.ts'
 import { CeleriacError } from '../../errors.ts'
 import type { BusHub } from './bus-hub.ts'
@@ -22,9 +22,9 @@ export class MemoryBus implements Bus {
     this.#assertOpen()
   }
 
-  async publish(topic: string, payload: unknown): Promise<void> {
+  async publish(topic: string, payload: unknown, headers: BusHeaders = {}): Promise<void> {
     this.#assertOpen()
-    this.#hub.send(topic, toJson(payload, `the payload for ${topic}`), undefined)
+    this.#hub.send(topic, toJson(payload, `the payload for ${topic}`), headers, undefined)
   }
 
   async subscribe(topics: readonly string[], listener: (message: BusMessage) => void): Promise<Subscription> {
@@ -42,7 +42,7 @@ export class MemoryBus implements Bus {
   async request(
     topic: string,
     payload: unknown,
-    { timeoutMs, replies: wanted = Number.POSITIVE_INFINITY }: RequestOptions,
+    { timeoutMs, replies: wanted = Number.POSITIVE_INFINITY, headers = {} }: RequestOptions,
   ): Promise<unknown[]> {
     this.#assertOpen()
     const payloadJson = toJson(payload, `the payload for ${topic}`)
@@ -55,7 +55,7 @@ export class MemoryBus implements Bus {
       }
       const timer = this.#clock.after(timeoutMs, end)
       this.#open.add(end)
-      this.#hub.send(topic, payloadJson, async (reply) => {
+      this.#hub.send(topic, payloadJson, headers, async (reply) => {
         if (!this.#open.has(end)) return
         replies.push(JSON.parse(toJson(reply, `the reply to ${topic}`)))
         if (replies.length >= wanted) end()

@@ -1,6 +1,13 @@
 /** The bus in the file: rows that listeners read when the bell rings, and that are cleared away after a minute. */
 import { randomUUID } from 'node:crypto'
-import { type Bus, type BusMessage, type RequestOptions, type Subscription, topicMatches } from '../../broker/bus.ts'
+import {
+  type Bus,
+  type BusHeaders,
+  type BusMessage,
+  type RequestOptions,
+  type Subscription,
+  topicMatches,
+} from '../../broker/bus.ts'
 import { CeleriacError } from '../../errors.ts'
 import type { SqliteStore } from './store.ts'
 
@@ -23,8 +30,8 @@ export class SqliteBus implements Bus {
     return this.#store.open()
   }
 
-  publish(topic: string, payload: unknown): Promise<void> {
-    return this.#send(topic, payload, null)
+  publish(topic: string, payload: unknown, headers: BusHeaders = {}): Promise<void> {
+    return this.#send(topic, payload, headers, null)
   }
 
   async subscribe(topics: readonly string[], listener: (message: BusMessage) => void): Promise<Subscription> {
@@ -43,7 +50,7 @@ export class SqliteBus implements Bus {
   }
 
   async request(topic: string, payload: unknown, options: RequestOptions): Promise<unknown[]> {
-    const { timeoutMs, replies: wanted = Number.POSITIVE_INFINITY } = options
+    const { timeoutMs, replies: wanted = Number.POSITIVE_INFINITY, headers = {} } = options
     const replyTo = `reply.${randomUUID()}`
     const replies: unknown[] = []
     let enough: () => void = () => undefined
@@ -55,7 +62,7 @@ export class SqliteBus implements Bus {
       if (replies.length >= wanted) enough()
     })
     const timer = this.#store.clock.after(timeoutMs, enough)
-    await this.#send(topic, payload, replyTo)
+    await this.#send(topic, payload, headers, replyTo)
     await over
     timer.cancel()
     await subscription.close()
@@ -68,16 +75,18 @@ export class SqliteBus implements Bus {
     await this.#store.close()
   }
 
-  async #send(topic: string, payload: unknown, replyTo: string | null): Promise<void> {
+  async #send(topic: string, payload: unknown, headers: BusHeaders, replyTo: string | null): Promise<void> {
     const json = JSON.stringify(payload)
     if (json === undefined) throw new CeleriacError('PAYLOAD_INVALID', 'a bus message must be a JSON value')
+    const headersJson = JSON.stringify(headers)
     await this.#store.write(() => {
       this.#store.run(
-        'INSERT INTO bus(at, topic, reply_to, payload) VALUES (?, ?, ?, ?)',
+        'INSERT INTO bus(at, topic, reply_to, payload, headers) VALUES (?, ?, ?, ?, ?)',
         Date.now(),
         topic,
         replyTo,
         json,
+        headersJson,
       )
       this.#store.ringAfterCommit()
     })
@@ -91,7 +100,7 @@ export class SqliteBus implements Bus {
   #tellNews(): void {
     let rows: ReturnType<SqliteStore['all']>
     try {
-      rows = this.#store.all('SELECT id, topic, reply_to, payload FROM bus WHERE id > ? ORDER BY id', this.#seenId)
+      rows = this.#store.all('SELECT id, topic, reply_to, payload, headers FROM bus WHERE id > ? ORDER BY id', this.#seenId)
     } catch {
       return // Busy for a moment; the next ring, or the bell's net, looks again.
     }
@@ -104,7 +113,11 @@ export class SqliteBus implements Bus {
         listener({
           topic,
           payload: JSON.parse(String(row.payload)),
-          reply: typeof replyTo === 'string' ? (payload) => this.#send(replyTo, payload, null) : undefined,
+          headers: JSON.parse(String(row.headers)) as BusHeaders,
+          reply:
+            typeof replyTo === 'string'
+              ? (payload, headers = {}) => this.#send(replyTo, payload, headers, null)
+              : undefined,
         })
       }
     }

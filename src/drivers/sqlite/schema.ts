@@ -16,7 +16,7 @@ import { CeleriacError } from '../../errors.ts'
 import type { Database } from './binding.ts'
 
 /** Raised when the tables change; a file of a version without an upgrade is refused. */
-const schemaVersion = 2
+const schemaVersion = 3
 
 const tables = `
 CREATE TABLE queue(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, paused INTEGER NOT NULL DEFAULT 0);
@@ -55,11 +55,14 @@ CREATE TABLE join_part(group_id TEXT, member_id TEXT, idx INTEGER NOT NULL, part
 CREATE TABLE lock(name TEXT PRIMARY KEY, token INTEGER NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE bus(id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, topic TEXT NOT NULL, reply_to TEXT,
-  payload TEXT NOT NULL);
+  payload TEXT NOT NULL, headers TEXT NOT NULL DEFAULT '{}');
 `
 
 /** What brings a file of an older version to the next one. */
-const upgrades: Readonly<Record<number, string>> = { 1: 'ALTER TABLE leased ADD COLUMN due INTEGER' }
+const upgrades: Readonly<Record<number, string>> = {
+  1: 'ALTER TABLE leased ADD COLUMN due INTEGER',
+  2: "ALTER TABLE bus ADD COLUMN headers TEXT NOT NULL DEFAULT '{}'",
+}
 
 /**
  * What a resolved promise has survived:

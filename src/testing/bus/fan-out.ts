@@ -25,6 +25,20 @@ export function fanOut(declare: Declare<BusFixture>): void {
     await expectHeard(bus, topic, ear, values)
   })
 
+  declare('carries headers beside the payload, and none where none were given', async ({ bus, peer }) => {
+    const topic = uniqueName('headers')
+    const ear = await listen(await peer(), topic)
+
+    await bus.publish(topic, 'with', { clock: 7, expires: 1.5, name: 'Zoë', nothing: null })
+    await bus.publish(topic, 'without')
+
+    await expect.poll(() => ear.payloads).toEqual(['with', 'without'])
+    expect(ear.messages.map(({ headers }) => headers)).toEqual([
+      { clock: 7, expires: 1.5, name: 'Zoë', nothing: null },
+      {},
+    ])
+  })
+
   declare('carries the payload of the moment of publishing', async ({ bus }) => {
     const topic = uniqueName('mutated')
     const ear = await listen(bus, topic)
