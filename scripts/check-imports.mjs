@@ -19,7 +19,10 @@ const layers = [
   { name: 'task', paths: ['task/'] },
   { name: 'canvas', paths: ['canvas/'] },
   { name: 'send', paths: ['send/'] },
+  { name: 'events', paths: ['events/'] },
+  { name: 'pool', paths: ['pool/'] },
   { name: 'work', paths: ['work/'] },
+  { name: 'control', paths: ['control/'] },
   // Vendors stand at the edge: only the contracts are theirs to know, and only three may know them.
   { name: 'driver', paths: ['drivers/'], imports: ['base', 'contracts'], importedBy: ['app', 'cli', 'testing'] },
   { name: 'app', paths: ['app.ts', 'connect.ts', 'task-handle.ts'] },

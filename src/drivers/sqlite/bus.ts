@@ -100,7 +100,10 @@ export class SqliteBus implements Bus {
   #tellNews(): void {
     let rows: ReturnType<SqliteStore['all']>
     try {
-      rows = this.#store.all('SELECT id, topic, reply_to, payload, headers FROM bus WHERE id > ? ORDER BY id', this.#seenId)
+      rows = this.#store.all(
+        'SELECT id, topic, reply_to, payload, headers FROM bus WHERE id > ? ORDER BY id',
+        this.#seenId,
+      )
     } catch {
       return // Busy for a moment; the next ring, or the bell's net, looks again.
     }
