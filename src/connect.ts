@@ -81,9 +81,13 @@ async function rabbitmq(_rest: string, options: ConnectOptions, url: string): Pr
  *   `redis://user:password@host:6379/0` (`rediss://` with TLS, `redis+socket:///path?db=0`,
  *   `sentinel://host:26379,host:26379/0?master=name`, `redis+cluster://host:6379,host:6379`), or
  *   `amqp://user:password@host:5672/vhost` (`amqps://` with TLS)
- * @throws CeleriacError `BROKER_UNKNOWN_SCHEME`
+ * @throws CeleriacError `BROKER_UNKNOWN_SCHEME`, `CONFIG_INVALID`
  */
 export function connect(url: string, options: ConnectOptions): Promise<Connection> {
+  const halfScheme = /^([a-z][a-z0-9+.-]*):(?!\/\/)/i.exec(url)?.[1]
+  if (halfScheme !== undefined && drivers[halfScheme.toLowerCase()] !== undefined) {
+    throw new CeleriacError('CONFIG_INVALID', `the URL '${redacted(url)}' lacks the two slashes after '${halfScheme}:'`)
+  }
   const match = /^([a-z][a-z0-9+.-]*):\/\/(.*)$/i.exec(url)
   const [scheme = '', rest = ''] = match === null ? ['sqlite', url] : match.slice(1)
   const driver = drivers[scheme.toLowerCase()]

@@ -250,6 +250,13 @@ describe('options that cannot work are refused when they are given', () => {
         'redis://, rediss://, redis+socket://, redis+cluster://, rediss+cluster://, sentinel://, amqp://, amqps://',
     )
   })
+
+  it('of a broker: a URL without its slashes is not taken for a file', async () => {
+    const error = await rejection(newApp({ broker: 'memory:shop' }).open())
+
+    expect(error).toMatchObject({ code: 'CONFIG_INVALID' })
+    expect(error.message).toBe("the URL 'memory:shop' lacks the two slashes after 'memory:'")
+  })
 })
 
 describe('`taskDefaults`', () => {
