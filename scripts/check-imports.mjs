@@ -25,7 +25,7 @@ const layers = [
   { name: 'control', paths: ['control/'] },
   // Vendors stand at the edge: only the contracts are theirs to know, and only three may know them.
   { name: 'driver', paths: ['drivers/'], imports: ['base', 'contracts'], importedBy: ['app', 'cli', 'testing'] },
-  { name: 'app', paths: ['app.ts', 'connect.ts', 'task-handle.ts'] },
+  { name: 'app', paths: ['app.ts', 'connect.ts', 'task-handle.ts', 'load-app.ts', 'pool-child.ts'] },
   { name: 'index', paths: ['index.ts'] },
   { name: 'cli', paths: ['cli/'] },
   { name: 'testing', paths: ['testing/'] },

@@ -6,6 +6,7 @@ import { systemClock } from './clock.ts'
 import { type AppConfig, type AppOptions, resolveConfig, resolveWorkerConfig, type WorkerOptions } from './config.ts'
 import { type Connection, connect } from './connect.ts'
 import { CeleriacError } from './errors.ts'
+import { isInChild } from './pool/in-child.ts'
 import type { AsyncResult } from './result/async-result.ts'
 import type { ResultStore } from './result/result-store.ts'
 import { Content } from './send/content.ts'
@@ -43,6 +44,7 @@ export class Celeriac {
   readonly config: AppConfig
   readonly registry = new Registry()
   readonly #serializers = new Serializers()
+  #content: Content | undefined
   readonly #taskDefaults: TaskOptions
   readonly #router: Router
   readonly #workers = new Set<Worker>()
@@ -127,6 +129,16 @@ export class Celeriac {
     this.#serializers.register(serializer)
   }
 
+  /** How bodies are written and read here. @throws CeleriacError `CONFIG_INVALID` for a serializer that is not there */
+  get content(): Content {
+    if (this.#content === undefined) {
+      const { serializer, acceptContent } = this.config
+      this.#serializers.get(serializer) // Refuses one that is not there, before the first call does.
+      this.#content = new Content(this.#serializers, acceptContent)
+    }
+    return this.#content
+  }
+
   /** The result of a call by its id. The application must be open. */
   result(id: string): AsyncResult {
     return this.#open.producer.result(id)
@@ -164,6 +176,12 @@ export class Celeriac {
 
   /** Starts a worker in this process. */
   async worker(options: WorkerOptions = {}): Promise<Worker> {
+    if (isInChild()) {
+      throw new CeleriacError(
+        'CONFIG_INVALID',
+        'the module of an application started a worker while a child of one was loading it; start workers elsewhere',
+      )
+    }
     const config = resolveWorkerConfig(options, this.config)
     const { broker, results, producer, content } = await this.#connect()
     const name = config.name ?? `celeriac-${process.pid}@${hostname()}`
@@ -222,9 +240,8 @@ export class Celeriac {
   }
 
   async #openConnections(): Promise<Connected> {
-    const { broker: brokerUrl, results: resultsUrl, serializer, acceptContent } = this.config
-    this.#serializers.get(serializer) // Refuses one that is not there, before the first call does.
-    const content = new Content(this.#serializers, acceptContent)
+    const { broker: brokerUrl, results: resultsUrl } = this.config
+    const { content } = this
     const options = { ...this.config, clock: systemClock }
     const connection: Connection = await connect(brokerUrl, options)
     await connection.broker.open()

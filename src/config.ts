@@ -1,9 +1,12 @@
 /** What an application can be told, checked and defaulted once. */
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import { type Compression, checkCompression } from './compression.ts'
 import { type Duration, type Size, toBytes, toMs } from './duration.ts'
 import { CeleriacError } from './errors.ts'
 import { type Logger, stderrLogger } from './logger.ts'
-import { refuseUnknown, wholeNumber } from './options.ts'
+import { oneOf, refuseUnknown, wholeNumber } from './options.ts'
+import { type Optimization, optimizations, type PoolKind, poolKinds } from './pool-kinds.ts'
 
 export type Durability = 'full' | 'group' | 'relaxed'
 
@@ -122,8 +125,23 @@ export function resolveConfig(options: AppOptions<unknown, unknown>): AppConfig 
 export interface WorkerOptions {
   /** Queues to consume. @default the default queue and those of the app's tasks */
   readonly queues?: readonly string[]
-  /** Tasks running at once in this process. @default 100 */
+  /** Where tasks run that do not say otherwise. @default 'async' */
+  readonly pool?: PoolKind
+  /** Tasks running at once in that pool. @default 100 for `async`, the number of cores for `processes` and `threads` */
   readonly concurrency?: number
+  /** Tasks running at once in the other pools, for tasks with a `pool` of their own. @default as `concurrency` */
+  readonly pools?: Partial<Readonly<Record<PoolKind, number>>>
+  /** `throughput` keeps a short pipeline before each child, for tiny tasks. @default 'fair' */
+  readonly optimization?: Optimization
+  /** A child is replaced after so many tasks. @default never */
+  readonly maxTasksPerChild?: number
+  /** A child that has grown so large is replaced after its task. @default never */
+  readonly maxMemoryPerChild?: Size
+  /**
+   * The module that exports the application, as a path or `import.meta.url`; children load it. It must not start
+   * workers itself. @default with `celeriac worker -A`, that module
+   */
+  readonly module?: string
   /** Node name, `name@host`. @default `celeriac-<pid>@<host>` */
   readonly name?: string
   /** Messages at hand, running ones included. @default adapts to how long tasks take */
@@ -138,7 +156,12 @@ export interface WorkerOptions {
 
 export interface WorkerConfig {
   readonly queues: readonly string[] | undefined
-  readonly concurrency: number
+  readonly pool: PoolKind
+  readonly poolSizes: Readonly<Record<PoolKind, number>>
+  readonly optimization: Optimization
+  readonly maxTasksPerChild: number
+  readonly maxMemoryPerChildBytes: number
+  readonly module: string | undefined
   readonly name: string | undefined
   readonly prefetch: number | undefined
   readonly leaseMs: number
@@ -148,7 +171,13 @@ export interface WorkerConfig {
 
 const knownWorkerOptions: readonly (keyof WorkerOptions)[] = [
   'queues',
+  'pool',
   'concurrency',
+  'pools',
+  'optimization',
+  'maxTasksPerChild',
+  'maxMemoryPerChild',
+  'module',
   'name',
   'prefetch',
   'lease',
@@ -159,15 +188,35 @@ const knownWorkerOptions: readonly (keyof WorkerOptions)[] = [
 /** @throws CeleriacError `CONFIG_INVALID` */
 export function resolveWorkerConfig(options: WorkerOptions, app: AppConfig): WorkerConfig {
   refuseUnknown(options, knownWorkerOptions, 'the options of the worker')
-  const { queues, concurrency = 100, name, prefetch, lease, shutdownTimeout = '30s' } = options
+  const { queues, name, prefetch, lease, shutdownTimeout = '30s', module, maxMemoryPerChild } = options
+  const { maxTasksPerChild = Number.POSITIVE_INFINITY } = options
   if (queues?.length === 0) throw new CeleriacError('CONFIG_INVALID', '`queues` must name at least one queue')
   return {
     queues,
-    concurrency: wholeNumber(concurrency, 'concurrency', 1),
+    pool: oneOf(options.pool ?? 'async', 'pool', poolKinds),
+    poolSizes: poolSizes(options),
+    optimization: oneOf(options.optimization ?? 'fair', 'optimization', optimizations),
+    maxTasksPerChild: Number.isFinite(maxTasksPerChild)
+      ? wholeNumber(maxTasksPerChild, 'maxTasksPerChild', 1)
+      : Number.POSITIVE_INFINITY,
+    maxMemoryPerChildBytes:
+      maxMemoryPerChild === undefined ? Number.POSITIVE_INFINITY : toBytes(maxMemoryPerChild, 'maxMemoryPerChild'),
+    module: module?.startsWith('file:') ? fileURLToPath(module) : module,
     name,
     prefetch: prefetch === undefined ? undefined : wholeNumber(prefetch, 'prefetch', 1),
     leaseMs: lease === undefined ? app.leaseMs : toMs(lease, 'lease'),
     shutdownTimeoutMs: toMs(shutdownTimeout, 'shutdownTimeout'),
     logger: options.logger ?? app.logger,
   }
+}
+
+function poolSizes({ pool = 'async', concurrency, pools = {} }: WorkerOptions): Record<PoolKind, number> {
+  refuseUnknown(pools, poolKinds, 'the option `pools` of the worker')
+  const cores = availableParallelism()
+  const sizes = { async: 100, processes: cores, threads: cores, solo: 1, ...pools }
+  if (concurrency !== undefined) sizes[pool] = wholeNumber(concurrency, 'concurrency', 1)
+  for (const kind of poolKinds) wholeNumber(sizes[kind], `pools.${kind}`, 1)
+  if (sizes.solo !== 1)
+    throw new CeleriacError('CONFIG_INVALID', "the pool 'solo' runs one task at a time; `async` more")
+  return sizes
 }

@@ -20,3 +20,12 @@ export function wholeNumber(value: number, name: string, min: number, max = Numb
   const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`
   throw new CeleriacError('CONFIG_INVALID', `\`${name}\` must be a whole number ${range}, got ${String(value)}`)
 }
+
+/** @throws CeleriacError `CONFIG_INVALID` unless the value is one of the choices */
+export function oneOf<Choice extends string>(value: string, name: string, choices: readonly Choice[]): Choice {
+  if ((choices as readonly string[]).includes(value)) return value as Choice
+  const guess = nearest(String(value), choices)
+  const advice = guess === undefined ? '' : `; did you mean '${guess}'?`
+  const listed = choices.map((choice) => `'${choice}'`).join(', ')
+  throw new CeleriacError('CONFIG_INVALID', `\`${name}\` must be one of ${listed}, got '${String(value)}'${advice}`)
+}

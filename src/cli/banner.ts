@@ -8,14 +8,14 @@ import type { Paint } from './terminal.ts'
 const tasksShown = 20
 
 export function banner(app: Celeriac, worker: Worker, version: string, paint: Paint): string {
-  const { queues, concurrency, prefetch } = worker.settings
+  const { queues, pool, poolSizes, prefetch } = worker.settings
   const { broker, results } = app.config
   const facts = [
     ['app', app.name],
     ['broker', redacted(broker)],
     ['results', results === undefined ? 'none are kept' : results === broker ? 'with the broker' : redacted(results)],
     ['queues', queues.join(', ')],
-    ['pool', `async, ${concurrency} at once${prefetch === undefined ? '' : `, ${prefetch} fetched ahead`}`],
+    ['pool', `${pool}, ${poolSizes[pool]} at once${prefetch === undefined ? '' : `, ${prefetch} fetched ahead`}`],
   ]
   const names = app.registry.names()
   const tasks = names.slice(0, tasksShown).map((name) => `    ${paint('cyan', name)}`)

@@ -61,7 +61,7 @@ export async function findApp({ app, broker }: ConnectionFlags): Promise<Celeria
   if (app !== undefined && broker !== undefined) {
     throw new UsageError('give either -A or -b: the app of -A has a broker of its own')
   }
-  if (app !== undefined) return (await import('./load-app.ts')).loadApp(app)
+  if (app !== undefined) return (await import('../load-app.ts')).loadApp(app)
   const url = broker ?? process.env.CELERIAC_BROKER_URL
   if (url === undefined || url === '') {
     throw new UsageError('which broker? Give -A app.ts, or -b sqlite://tasks.db, or set CELERIAC_BROKER_URL')

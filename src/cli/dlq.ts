@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import type { Celeriac } from '../app.ts'
 import { CeleriacError } from '../errors.ts'
 import { type DeadLetter, type DeadLetterChoice, deadSuffix } from '../send/dead-letters.ts'
+import { userFrames } from '../stack.ts'
 import { confirm } from './confirm.ts'
 import { addConnectionFlags, type ConnectionFlags, withApp } from './connection.ts'
 import {
@@ -19,7 +20,6 @@ import {
   shortTime,
   table,
 } from './output.ts'
-import { userFrames } from './stack.ts'
 import { painter } from './terminal.ts'
 import { jsonArray, jsonObject, rate, UsageError, wholeNumber } from './values.ts'
 

@@ -1,6 +1,6 @@
 /** How a command says that it failed: one line for people, one JSON object with --json; and its exit code. */
 import { CeleriacError, type ErrorCode, errorCodes, type TaskFailedError } from '../errors.ts'
-import { userFrames } from './stack.ts'
+import { userFrames } from '../stack.ts'
 import { UsageError } from './values.ts'
 
 export const exitCodes = { ok: 0, failed: 1, usage: 2 } as const

@@ -4,8 +4,8 @@
  */
 import type { pino as Pino } from 'pino'
 import type { Logger } from '../logger.ts'
+import { userFrames } from '../stack.ts'
 import { shortTime } from './output.ts'
-import { userFrames } from './stack.ts'
 import { type Paint, painter } from './terminal.ts'
 import type { LogLevel } from './values.ts'
 

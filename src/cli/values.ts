@@ -1,8 +1,9 @@
 /** What flags take: each parser gives the value, or says what the flag takes and the nearest right word. */
 import { InvalidArgumentError } from 'commander'
-import { type Duration, toMs } from '../duration.ts'
+import { type Duration, type Size, toBytes, toMs } from '../duration.ts'
 import { CeleriacError } from '../errors.ts'
 import { nearest } from '../nearest.ts'
+import { type PoolKind, poolKinds } from '../pool-kinds.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
@@ -46,6 +47,25 @@ export function duration(text: string): Duration {
     throw new InvalidArgumentError("It takes seconds, or a time such as '500ms', '30s', '5m', '2h' or '1d'.")
   }
 }
+
+/** `200MB`, `1GB`; a plain number is KiB, as it is for Celery's `--max-memory-per-child`. */
+export function size(text: string): Size {
+  const value = (/^\d+$/.test(text.trim()) ? Number(text) * 1024 : text.trim()) as Size
+  try {
+    toBytes(value, 'size')
+    return value
+  } catch {
+    throw new InvalidArgumentError("It takes a size such as '200MB' or '1GB', or a number of KiB.")
+  }
+}
+
+/** A kind of pool, by our name or Celery's. */
+export function pool(text: string): PoolKind {
+  const word = text.toLowerCase()
+  return celeryPools[word] ?? oneOf<PoolKind>(poolKinds)(word)
+}
+
+const celeryPools: Record<string, PoolKind> = { prefork: 'processes', gevent: 'async', eventlet: 'async' }
 
 /** Names with commas between. */
 export function list(text: string): string[] {

@@ -3,22 +3,27 @@ import { hostname } from 'node:os'
 import type { Command } from 'commander'
 import type { Celeriac } from '../app.ts'
 import type { WorkerOptions } from '../config.ts'
-import type { Duration } from '../duration.ts'
+import type { Duration, Size } from '../duration.ts'
 import type { Logger } from '../logger.ts'
 import { nearest } from '../nearest.ts'
+import { type Optimization, optimizations, type PoolKind } from '../pool-kinds.ts'
 import type { Worker } from '../work/worker.ts'
 import { openApp } from './connection.ts'
 import type { LogFormat } from './logging.ts'
 import { plural, shortTime } from './output.ts'
 import { onSignals } from './signals.ts'
 import { painter } from './terminal.ts'
-import { duration, type LogLevel, list, logLevel, oneOf, wholeNumber } from './values.ts'
+import { duration, type LogLevel, list, logLevel, oneOf, pool, size, wholeNumber } from './values.ts'
 import { packageVersion } from './version.ts'
 
 interface WorkerFlags {
   readonly app: string
   readonly queues?: string[]
+  readonly pool?: PoolKind
   readonly concurrency?: number
+  readonly optimization?: Optimization
+  readonly maxTasksPerChild?: number
+  readonly maxMemoryPerChild?: Size
   readonly hostname?: string
   readonly loglevel?: LogLevel
   readonly logFormat?: LogFormat
@@ -34,7 +39,11 @@ export function addWorkerCommand(program: Command): void {
     .description("Runs an app's tasks until it is told to stop.")
     .requiredOption('-A, --app <file>', 'the module that exports the app, TypeScript or JavaScript')
     .option('-Q, --queues <names>', "queues to serve, with commas between (default: all of the app's)", list)
-    .option('-c, --concurrency <n>', 'tasks running at once (default: 100)', wholeNumber(1))
+    .option('-P, --pool <kind>', 'async, processes, threads or solo (default: async)', pool)
+    .option('-c, --concurrency <n>', 'tasks running at once (default: 100; for children one each core)', wholeNumber(1))
+    .option('-O, --optimization <kind>', 'fair or throughput (default: fair)', oneOf<Optimization>(optimizations))
+    .option('--max-tasks-per-child <n>', 'tasks after which a child is replaced (default: never)', wholeNumber(1))
+    .option('--max-memory-per-child <size>', 'size at which a child is replaced, as in 200MB (default: never)', size)
     .option('-n, --hostname <name>', 'node name; %h is the host (default: celeriac-PID@%h)')
     .option('-l, --loglevel <level>', 'debug, info, warn or error (default: info)', logLevel)
     .option('--log-format <format>', 'pretty or json (default: pretty)', oneOf<LogFormat>(['pretty', 'json']))
@@ -62,7 +71,7 @@ async function runWorker(flags: WorkerFlags): Promise<void> {
   const format = flags.logFormat ?? 'pretty'
   const level = flags.loglevel ?? 'info'
   const [{ loadApp }, { createLogger }, { banner }] = await Promise.all([
-    import('./load-app.ts'),
+    import('../load-app.ts'),
     import('./logging.ts'),
     import('./banner.ts'),
   ])
@@ -84,9 +93,15 @@ async function runWorker(flags: WorkerFlags): Promise<void> {
 }
 
 function workerOptions(flags: WorkerFlags, logger: Logger): WorkerOptions {
-  const { queues, concurrency, hostname: name, prefetch, lease, shutdownTimeout } = flags
+  const { queues, concurrency, optimization, hostname: name, prefetch, lease, shutdownTimeout } = flags
+  const { maxTasksPerChild, maxMemoryPerChild } = flags
   return {
     logger,
+    module: flags.app,
+    ...(flags.pool !== undefined && { pool: flags.pool }),
+    ...(optimization !== undefined && { optimization }),
+    ...(maxTasksPerChild !== undefined && { maxTasksPerChild }),
+    ...(maxMemoryPerChild !== undefined && { maxMemoryPerChild }),
     ...(queues !== undefined && { queues }),
     ...(concurrency !== undefined && { concurrency }),
     ...(name !== undefined && { name: nodeName(name) }),

@@ -63,6 +63,8 @@ export interface CeleriacHeader {
   /** Attempts made by earlier messages of this task; see `ResultRecord.fence`. */
   readonly fence?: number
   readonly attempts?: readonly AttemptRecord[]
+  /** Children of workers that were lost with this message; the broker counts the workers. */
+  readonly losses?: number
   readonly dead?: DeadLetterHeader
 }
 

@@ -3,7 +3,8 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { type Compression, checkCompression } from '../compression.ts'
 import { type Duration, toMs } from '../duration.ts'
 import { CeleriacError } from '../errors.ts'
-import { refuseUnknown, wholeNumber } from '../options.ts'
+import { oneOf, refuseUnknown, wholeNumber } from '../options.ts'
+import { type PoolKind, poolKinds } from '../pool-kinds.ts'
 import type { ErrorMatch, RetryPolicy } from './retry-policy.ts'
 
 export interface TaskOptions {
@@ -19,6 +20,13 @@ export interface TaskOptions {
   readonly trackStarted?: boolean
   /** Acknowledge after the run, so that a lost worker's task runs again; false acknowledges before. @default true */
   readonly acksLate?: boolean
+  /**
+   * With late acknowledgement: run it again when the child of the worker that ran it was lost (a crash, out of memory),
+   * up to `maxDeliveries` losses; false fails it at once. @default true
+   */
+  readonly rejectOnWorkerLost?: boolean
+  /** Where it runs. @default the worker's pool */
+  readonly pool?: PoolKind
   /** Errors after which the task is run again by itself. @default none */
   readonly autoretryFor?: ErrorMatch
   /** Exceptions to `autoretryFor`. @default none */
@@ -54,6 +62,8 @@ export interface ResolvedTaskOptions extends RetryPolicy {
   readonly trackStarted: boolean
   readonly acksLate: boolean
   readonly maxDeliveries: number
+  readonly rejectOnWorkerLost: boolean
+  readonly pool: PoolKind | undefined
   readonly softTimeLimitMs: number | undefined
   readonly timeLimitMs: number | undefined
   readonly serializer: string | undefined
@@ -69,6 +79,8 @@ const known: readonly (keyof TaskOptions | 'input' | 'bind')[] = [
   'ignoreResult',
   'trackStarted',
   'acksLate',
+  'rejectOnWorkerLost',
+  'pool',
   'autoretryFor',
   'dontAutoretryFor',
   'maxRetries',
@@ -116,6 +128,8 @@ export function resolveTaskOptions(name: string, own: TaskOptions, defaults: Tas
     retryJitter: options.retryJitter ?? true,
     defaultRetryDelayMs: toMs(options.defaultRetryDelay ?? '3m', at('defaultRetryDelay')),
     maxDeliveries: wholeNumber(maxDeliveries, at('maxDeliveries'), 1),
+    rejectOnWorkerLost: options.rejectOnWorkerLost ?? true,
+    pool: options.pool === undefined ? undefined : oneOf(options.pool, at('pool'), poolKinds),
     softTimeLimitMs: ms(options.softTimeLimit, 'softTimeLimit'),
     timeLimitMs: ms(options.timeLimit, 'timeLimit'),
     serializer: options.serializer,

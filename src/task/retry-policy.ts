@@ -21,8 +21,8 @@ export type RetryDecision =
   | { readonly retry: true; readonly countdownMs: number; readonly error: unknown }
   | { readonly retry: false; readonly error: unknown; readonly reason: GiveUpReason }
 
-/** Why a task was given up: it may not be retried, it has been retried enough, or it said so itself. */
-export type GiveUpReason = 'failed' | 'retries exhausted' | 'rejected'
+/** Why a task was given up: it may not be retried, it has been retried enough, it said so itself, or its worker died. */
+export type GiveUpReason = 'failed' | 'retries exhausted' | 'rejected' | 'worker lost'
 
 /** Decides on an error that a task threw on its run number `retries` (0 = the first). */
 export function decideRetry(error: unknown, retries: number, taskName: string, policy: RetryPolicy): RetryDecision {

@@ -5,7 +5,7 @@ import type { Content } from '../send/content.ts'
 import { decodeTask } from '../send/decode-task.ts'
 import type { TaskMessage } from '../send/message.ts'
 import type { Registry } from '../task/registry.ts'
-import { type Attempt, createAttempt } from './attempt.ts'
+import { type Attempt, createAttempt, lossesOf } from './attempt.ts'
 import type { Outcome } from './outcome.ts'
 
 export type Passage =
@@ -35,13 +35,14 @@ export function passGate(delivery: Delivery, { registry, content }: GateParts, n
     const error = new CeleriacError('UNSUPPORTED', 'it is a member of a chord, which this version cannot complete')
     return refuse({ kind: 'poison', error, reason: 'member of a chord' })
   }
-  const losses = delivery.deliveryCount - 1
+  const losses = lossesOf(message, delivery)
   if (losses >= definition.options.maxDeliveries) {
-    const error = new CeleriacError(
-      'WORKER_LOST',
-      `${losses} workers were lost while they had this task; it may be what kills them`,
-    )
-    return refuse({ kind: 'poison', error, reason: 'worker lost' })
+    return refuse({ kind: 'poison', error: tooManyLosses(losses, undefined), reason: 'worker lost' })
   }
   return { pass: true, attempt: createAttempt(delivery, message, definition) }
+}
+
+export function tooManyLosses(losses: number, cause: unknown): CeleriacError {
+  const message = `${losses} workers were lost while they had this task; it may be what kills them`
+  return new CeleriacError('WORKER_LOST', message, { cause })
 }

@@ -11,13 +11,13 @@ const maxAhead = 500
 const newest = 0.1
 
 export class Prefetch {
-  readonly #concurrency: number
+  readonly #concurrency: () => number
   readonly #fixed: number | undefined
   #averageRunMs: number | undefined
   #isStalled = false
 
   /** `fixed` = at most so many at hand in all, running ones included. */
-  constructor(concurrency: number, fixed: number | undefined) {
+  constructor(concurrency: () => number, fixed: number | undefined) {
     this.#concurrency = concurrency
     this.#fixed = fixed
   }
@@ -28,6 +28,11 @@ export class Prefetch {
     this.#averageRunMs = average === undefined ? runMs : average + newest * (runMs - average)
   }
 
+  /** 0 before the first run is over. */
+  get averageRunMs(): number {
+    return this.#averageRunMs ?? 0
+  }
+
   /** Nothing was started for so long: tasks are longer than the average says. Until one ends, only slots are filled. */
   stalled(forMs: number): void {
     this.#isStalled = true
@@ -36,20 +41,28 @@ export class Prefetch {
 
   /** Messages to ask for, given those running and those waiting for a slot. Never negative. */
   room(running: number, waiting: number): number {
+    const concurrency = this.#concurrency()
     if (this.#fixed !== undefined) {
-      const atHand = this.#isStalled ? Math.min(this.#fixed, this.#concurrency) : this.#fixed
+      const atHand = this.#isStalled ? Math.min(this.#fixed, concurrency) : this.#fixed
       return Math.max(0, atHand - running - waiting)
     }
-    const atHand = this.#concurrency + this.#ahead()
+    const atHand = concurrency + this.#ahead(concurrency)
     // By halves: one is run while the broker gets the other.
-    const most = Math.max(this.#concurrency, Math.ceil(atHand / 2))
+    const most = Math.max(concurrency, Math.ceil(atHand / 2))
     return Math.max(0, Math.min(most, atHand - running - waiting))
   }
 
+  /** How many of those that wait are more than should be at hand. */
+  surplus(running: number, waiting: number): number {
+    const concurrency = this.#concurrency()
+    const atHand = this.#fixed ?? concurrency + this.#ahead(concurrency)
+    return Math.max(0, Math.min(waiting, running + waiting - atHand))
+  }
+
   /** Before the first run is over nothing is known, so nothing is fetched ahead. */
-  #ahead(): number {
+  #ahead(concurrency: number): number {
     if (this.#averageRunMs === undefined) return 0
-    const starts = (this.#concurrency * horizonMs) / Math.max(this.#averageRunMs, 0.001)
+    const starts = (concurrency * horizonMs) / Math.max(this.#averageRunMs, 0.001)
     return Math.min(maxAhead, Math.floor(starts))
   }
 }

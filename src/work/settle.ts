@@ -16,7 +16,8 @@ import { emptyEmbed, isoDate, type TaskMessage } from '../send/message.ts'
 import type { Producer } from '../send/producer.ts'
 import { withoutRoutingHistory } from '../send/routing-history.ts'
 import type { CeleriacHeader, WireSignature } from '../send/wire.ts'
-import { type Attempt, fenceOf } from './attempt.ts'
+import { type Attempt, fenceOf, lossesOf } from './attempt.ts'
+import { tooManyLosses } from './gate.ts'
 import type { Outcome } from './outcome.ts'
 
 export interface SettleParts {
@@ -76,8 +77,12 @@ function effectsOf(settled: Settled, outcome: Ended, parts: SettleParts): Effect
       return failure(settled, outcome.error, outcome.reason, parts)
     case 'poison':
       return failure(settled, outcome.error, outcome.reason, parts)
+    case 'lost':
+      return lost(settled.attempt as Attempt, outcome.error, parts)
     case 'expired':
-      return expired(settled, parts)
+      return revoked(settled, 'expired', parts)
+    case 'revoked':
+      return revoked(settled, outcome.terminated ? 'terminated' : 'revoked', parts)
     case 'ignored':
       return undefined
   }
@@ -103,24 +108,46 @@ function success(attempt: Attempt, value: unknown, parts: SettleParts): Effects 
 
 function retry(attempt: Attempt, { error, countdownMs }: Ended & { kind: 'retry' }, parts: SettleParts): Effects {
   const { delivery, message } = attempt
-  const nowMs = parts.clock.now()
-  const etaMs = nowMs + countdownMs
-  const celeriac = { ...afterAttempt(message, delivery, error, parts), sent: etaMs }
+  const etaMs = parts.clock.now() + countdownMs
+  // The next message is another one: its losses are counted from the beginning.
+  const { losses: _, ...celeriac } = afterAttempt(message, delivery, error, parts)
   const again: OutgoingMessage = {
-    ...delivery.message,
-    queue: delivery.queue,
-    properties: remaining(delivery.message.properties, message.expiresMs, nowMs),
-    headers: {
-      ...withoutRoutingHistory(delivery.message.headers),
-      retries: message.retries + 1,
-      eta: isoDate(etaMs),
-      celeriac,
-    },
+    ...onceMore(
+      attempt,
+      { retries: message.retries + 1, eta: isoDate(etaMs), celeriac: { ...celeriac, sent: etaMs } },
+      parts,
+    ),
     delayMs: Math.min(countdownMs, parts.broker.capabilities.maxDelayMs),
   }
   if (!keepsResult(attempt, parts.results)) return { publish: [again] }
   const record = recordOf(attempt, 'RETRY', storeError(error), tracebackOf(error), attempt.children, parts)
   return { publish: [again], save: [record] }
+}
+
+/** Its message again, with other headers. */
+function onceMore({ delivery, message }: Attempt, headers: object, parts: SettleParts): OutgoingMessage {
+  return {
+    ...delivery.message,
+    queue: delivery.queue,
+    properties: remaining(delivery.message.properties, message.expiresMs, parts.clock.now()),
+    headers: { ...withoutRoutingHistory(delivery.message.headers), ...headers },
+  }
+}
+
+/**
+ * The child that ran it is gone, and the message is still ours: it goes back with its loss counted, as often as
+ * `maxDeliveries` allows. One that was acknowledged before its run must not run twice.
+ */
+function lost(attempt: Attempt, error: unknown, parts: SettleParts): Effects {
+  const { delivery, message, definition } = attempt
+  const { acksLate, rejectOnWorkerLost, maxDeliveries } = definition.options
+  if (!acksLate || !rejectOnWorkerLost) return failure({ delivery, message, attempt }, error, 'worker lost', parts)
+  const losses = lossesOf(message, delivery) + 1
+  if (losses >= maxDeliveries) {
+    return failure({ delivery, message, attempt }, tooManyLosses(losses, error), 'worker lost', parts)
+  }
+  const celeriac = { ...afterAttempt(message, delivery, error, parts), losses }
+  return { publish: [onceMore(attempt, { celeriac }, parts)] }
 }
 
 /** The time to live that is left of a message that expires. */
@@ -163,11 +190,11 @@ function errorCallbacks(
   }
 }
 
-/** Nothing to redrive: its time is over. */
-function expired({ delivery, message }: Settled, parts: SettleParts): Effects | undefined {
+/** Nothing to redrive: its time is over, or it is not wanted any more. */
+function revoked({ delivery, message, attempt }: Settled, why: string, parts: SettleParts): Effects | undefined {
   if (message === undefined || parts.results === undefined || message.ignoreResult === true) return undefined
-  const error = { exc_type: 'TaskRevokedError', exc_message: ['expired'], exc_module: 'celery.exceptions' }
-  return { save: endOfChain(unstarted(message, delivery), 'REVOKED', error, null, parts) }
+  const error = { exc_type: 'TaskRevokedError', exc_message: [why], exc_module: 'celery.exceptions' }
+  return { save: endOfChain(attempt ?? unstarted(message, delivery), 'REVOKED', error, null, parts) }
 }
 
 /** What our header says after this attempt. */

@@ -1,7 +1,7 @@
 /**
- * A worker: fetches what its slots can start, lets each delivery pass the gate, runs it, settles it.
+ * A worker: fetches what its slots can start, lets each delivery pass the gate, has a pool run it, settles it.
  *
- *     fetch → gate → run → settle
+ *     fetch → lane → gate → run → settle
  *
  * It stops in three stages. `stop()`: fetches no more, hands back what has not started, lets the running tasks end.
  * Past the shutdown timeout, or on `interrupt()`: their signals abort, and what they throw puts them back in the queue.
@@ -10,21 +10,27 @@
  */
 import type { Broker, Consumer, Delivery } from '../broker/broker.ts'
 import { type Clock, sleep } from '../clock.ts'
-import { CeleriacError, LeaseLostError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
-import type { Attempt } from './attempt.ts'
+import { type Execution, type Limits, limitsOf } from '../pool/job.ts'
+import { outcomeOfStop, Revocation, WorkerShutdown } from '../pool/stop-reasons.ts'
+import type { PoolKind } from '../pool-kinds.ts'
+import { decodeTask } from '../send/decode-task.ts'
+import { type Attempt, lossesOf } from './attempt.ts'
 import { acknowledged } from './early-ack.ts'
 import { type GateParts, passGate } from './gate.ts'
+import { Lane } from './lane.ts'
+import type { WorkerObserver } from './observer.ts'
 import type { Outcome } from './outcome.ts'
-import { Prefetch } from './prefetch.ts'
-import { Run, type RunParts } from './run.ts'
-import { keepsResult, type Settled, type SettleParts, settle, stateRecord } from './settle.ts'
+import { pauseMs } from './pause.ts'
+import { createPool, type PoolSettings } from './pools.ts'
+import type { Settled, SettleParts } from './settle.ts'
+import { Settling } from './settling.ts'
 
-export interface WorkerSettings {
+export interface WorkerSettings extends PoolSettings {
   readonly name: string
   readonly queues: readonly string[]
-  /** Tasks running at once. */
-  readonly concurrency: number
+  /** Where tasks run that do not say otherwise. */
+  readonly pool: PoolKind
   /** Messages at hand, running ones included; undefined adapts. */
   readonly prefetch: number | undefined
   readonly leaseMs: number
@@ -56,17 +62,25 @@ const interruptGraceMs = 5_000
 /** And a store that does not take outcomes has so long to come back before the worker ends without it. */
 const settleGraceMs = 10_000
 const trialPauseMs = 1_000
-const retryPauseMs = { first: 50, longest: 5_000 }
+/** What came for a pool that has more than it can use stays in the broker for so long, in ms. */
+const parkMs = { least: 50, most: 1_000 }
+/** After such messages came, the next fetch waits, so that a queue full of them is not turned over and over. In ms. */
+const parkPauseMs = 250
 
 export class Worker {
   readonly name: string
   readonly settings: WorkerSettings
+  readonly startedAt: number
   readonly #parts: WorkerParts
-  readonly #runParts: RunParts
-  readonly #prefetch: Prefetch
-  readonly #waiting: Delivery[] = []
-  readonly #runs = new Set<Run>()
+  readonly #lane: Lane
+  readonly #lanes = new Map<PoolKind, Lane>()
+  readonly #settling: Settling
+  readonly #queues: Set<string>
+  readonly #observers = new Set<WorkerObserver>()
   readonly #stopping = new AbortController()
+  readonly #limits = new Map<string, Limits>()
+  /** Runs by task. */
+  readonly #totals = new Map<string, number>()
   #consumer: Consumer | undefined
   #loop: Promise<void> | undefined
   #stallCheck: NodeJS.Timeout | undefined
@@ -74,34 +88,28 @@ export class Worker {
   #onRoom: () => void = () => undefined
   #isCutShort = false
   /**
-   * The one run whose next loss of a worker would be its last. Several at once would be condemned together with the one
-   * that kills; so the others wait their turn in the broker.
+   * The one run whose next loss of this worker would be its last. Several at once would be condemned together with the
+   * one that kills; so the others wait their turn in the broker. Runs in processes of their own need no such care.
    */
-  #onTrial: Run | undefined
+  #onTrial: Execution | undefined
+  #hasParked = false
   #fetchedAt = 0
-  #startedLastAt = 0
   #processed = 0
-  /** Outcomes and states on their way to the store, and who waits until there are none. */
-  #unsettled = 0
-  #isOver = false
-  #onSettled: () => void = () => undefined
 
   constructor(settings: WorkerSettings, parts: WorkerParts) {
     this.name = settings.name
     this.settings = settings
+    this.startedAt = parts.clock.now()
     this.#parts = parts
-    this.#prefetch = new Prefetch(settings.concurrency, settings.prefetch)
-    this.#runParts = {
-      clock: parts.clock,
-      logger: parts.logger,
-      worker: settings.name,
-      updateState: (attempt, state, meta) => this.#saveState(attempt, state, meta),
-    }
+    this.#queues = new Set(settings.queues)
+    this.#settling = new Settling(parts)
+    this.#lane = this.#addLane(settings.pool)
   }
 
-  /** Begins to consume. */
+  /** Starts its children, if it has some, and begins to consume. @throws CeleriacError why they cannot run the application */
   async start(): Promise<void> {
     const { queues, leaseMs, name } = this.settings
+    await this.#lane.pool.start()
     this.#consumer = await this.#parts.broker.consume(queues, { leaseMs, name })
     this.#fetchedAt = this.#parts.clock.monotonic()
     // Kept referenced: a worker that waits for messages is alive.
@@ -109,15 +117,88 @@ export class Worker {
     this.#loop = this.#consume(this.#consumer)
   }
 
+  /** Tells everything from now on to the observer, until the function that is returned is called. */
+  observe(observer: WorkerObserver): () => void {
+    this.#observers.add(observer)
+    return () => this.#observers.delete(observer)
+  }
+
   health(): WorkerHealth {
     const fetchedMsAgo = this.#parts.clock.monotonic() - this.#fetchedAt
-    const isFull = this.#prefetch.room(this.#runs.size, this.#waiting.length) === 0
     return {
-      ok: this.#stopped === undefined && (isFull || fetchedMsAgo < unhealthyAfterMs),
+      ok: this.#stopped === undefined && (this.#room() === 0 || fetchedMsAgo < unhealthyAfterMs),
       fetchedMsAgo,
-      running: this.#runs.size,
+      running: this.#runCount(),
       processed: this.#processed,
     }
+  }
+
+  /** Queues it consumes. */
+  get queues(): string[] {
+    return [...this.#queues]
+  }
+
+  /** Its pools, that of its own kind first. */
+  get pools(): Lane['pool'][] {
+    return [...this.#lanes.values()].map(({ pool }) => pool)
+  }
+
+  /** What runs now, with where it does. */
+  active(): { readonly attempt: Attempt; readonly pid: number | null }[] {
+    return [...this.#lanes.values()].flatMap(({ running }) =>
+      Array.from(running, ([{ pid }, attempt]) => ({ attempt, pid })),
+    )
+  }
+
+  /** What was fetched and waits for a slot. */
+  reserved(): readonly Delivery[] {
+    return [...this.#lanes.values()].flatMap(({ waiting }) => waiting)
+  }
+
+  /** Runs since the start, by task. */
+  totals(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#totals)
+  }
+
+  /** Consumes one more queue. */
+  async addQueue(queue: string): Promise<void> {
+    await this.#consumer?.add(queue)
+    this.#queues.add(queue)
+  }
+
+  async cancelQueue(queue: string): Promise<void> {
+    this.#queues.delete(queue)
+    await this.#consumer?.cancel(queue)
+  }
+
+  /** Limits of a task from now on, instead of its own; those that its messages bring stay above. */
+  limit(task: string, limits: Limits): void {
+    this.#limits.set(task, limits)
+  }
+
+  /** Changes the size of its pool. @param size at least 1 */
+  resize(size: number): void {
+    this.#lane.pool.resize(size)
+    this.#startWaiting(this.#lane)
+    this.#onRoom()
+  }
+
+  /**
+   * Revokes what it has of the tasks: what waits for a slot is not started, what runs has its signal aborted, and with
+   * `terminate` it is ended by force. Tells which of them were running.
+   */
+  revoke(ids: ReadonlySet<string>, terminate: boolean, signum: string | number | null): string[] {
+    const found: string[] = []
+    for (const lane of this.#lanes.values()) {
+      for (const [execution, attempt] of lane.running) {
+        if (!ids.has(attempt.message.id)) continue
+        found.push(attempt.message.id)
+        const reason = new Revocation(terminate, signum)
+        if (!terminate) execution.abort(reason)
+        else if (!execution.kill(reason)) this.#ended(lane, execution, attempt, outcomeOfStop(reason) as Outcome, 0)
+      }
+    }
+    return found
   }
 
   /** The three stages of the shutdown; resolves when all is settled or given back. A second call joins the first. */
@@ -129,7 +210,9 @@ export class Worker {
   /** Aborts the signals of what is running. A stop that is under way then waits no longer than the last grace. */
   interrupt(): void {
     this.#isCutShort = this.#stopped !== undefined
-    for (const run of this.#runs) run.interrupt()
+    for (const { running } of this.#lanes.values()) {
+      for (const execution of running.keys()) execution.abort(new WorkerShutdown())
+    }
     this.#onRoom()
   }
 
@@ -137,12 +220,37 @@ export class Worker {
     await this.stop()
   }
 
+  #addLane(kind: PoolKind): Lane {
+    const { clock, logger } = this.#parts
+    const pool = createPool<Attempt>(kind, this.settings, {
+      clock,
+      logger,
+      worker: this.name,
+      limitsOf: (attempt) => this.#limitsOf(attempt),
+      updateState: (attempt, state, meta) => this.#settling.saveState(attempt, state, meta),
+    })
+    const lane = new Lane(pool, this.settings.prefetch)
+    this.#lanes.set(kind, lane)
+    return lane
+  }
+
+  #limitsOf(attempt: Attempt): Limits {
+    const own = limitsOf(attempt)
+    const { softTimeLimitS, timeLimitS } = attempt.message
+    const here = this.#limits.get(attempt.message.task)
+    if (here === undefined) return own
+    return {
+      softMs: softTimeLimitS === null ? here.softMs : own.softMs,
+      hardMs: timeLimitS === null ? here.hardMs : own.hardMs,
+    }
+  }
+
   async #consume(consumer: Consumer): Promise<void> {
     const { clock, logger } = this.#parts
     const { signal } = this.#stopping
     let failures = 0
     while (!signal.aborted) {
-      const room = this.#prefetch.room(this.#runs.size, this.#waiting.length)
+      const room = this.#room()
       if (room === 0) {
         await new Promise<void>((resolve) => {
           this.#onRoom = resolve
@@ -153,164 +261,188 @@ export class Worker {
         const deliveries = await consumer.fetch(room, { waitMs: fetchWaitMs, signal })
         this.#fetchedAt = clock.monotonic()
         failures = 0
-        for (const delivery of deliveries) this.#waiting.push(delivery)
-        this.#startWaiting()
+        for (const delivery of deliveries) this.#laneOf(delivery).waiting.push(delivery)
+        for (const lane of this.#lanes.values()) this.#startWaiting(lane)
+        if (this.#lanes.size > 1) this.#parkSurplus()
       } catch (error) {
         failures += 1
         logger.error({ worker: this.name, error }, 'fetching failed; trying again')
         await sleep(clock, pauseMs(failures), signal)
       }
+      if (this.#hasParked) {
+        this.#hasParked = false
+        await sleep(clock, parkPauseMs, signal)
+      }
     }
   }
 
-  #startWaiting(): void {
-    while (this.#waiting.length > 0 && this.#runs.size < this.settings.concurrency && !this.#stopping.signal.aborted) {
-      this.#take(this.#waiting.shift() as Delivery)
+  /** As much as the freest lane can use: which one a message is for is not known before it is here. */
+  #room(): number {
+    let most = 0
+    for (const lane of this.#lanes.values()) most = Math.max(most, lane.room)
+    return most
+  }
+
+  #runCount(): number {
+    let count = 0
+    for (const { running } of this.#lanes.values()) count += running.size
+    return count
+  }
+
+  #laneOf(delivery: Delivery): Lane {
+    const { registry, content } = this.#parts
+    let { task } = delivery.message.headers
+    if (task === undefined) {
+      try {
+        task = decodeTask(delivery.message, content).task
+      } catch {
+        return this.#lane // Where the gate will say what is wrong with it.
+      }
+    }
+    const kind = registry.get(String(task))?.options.pool ?? this.settings.pool
+    const lane = this.#lanes.get(kind)
+    if (lane !== undefined) return lane
+    const added = this.#addLane(kind)
+    added.pool.resize(added.pool.size)
+    return added
+  }
+
+  #startWaiting(lane: Lane): void {
+    while (lane.waiting.length > 0 && !lane.isFull && !this.#stopping.signal.aborted) {
+      this.#take(lane, lane.waiting.shift() as Delivery)
     }
   }
 
-  #take(delivery: Delivery): void {
+  #take(lane: Lane, delivery: Delivery): void {
     const passage = passGate(delivery, this.#parts, this.#parts.clock.now())
     if (!passage.pass) {
       const { message, outcome } = passage
-      this.#settle({ delivery, message, attempt: undefined }, outcome)
+      this.#settle({ delivery, message, attempt: undefined }, outcome, 0)
       return
     }
     const { attempt } = passage
-    const isOnTrial = delivery.deliveryCount > 1 && delivery.deliveryCount >= attempt.definition.options.maxDeliveries
+    const { message, definition } = attempt
+    const losses = lossesOf(message, delivery)
+    const isOnTrial = lane.pool.kind !== 'processes' && losses > 0 && losses + 1 >= definition.options.maxDeliveries
     if (isOnTrial && this.#onTrial !== undefined) {
-      this.#settle({ delivery, message: attempt.message, attempt: undefined }, { kind: 'early', delayMs: trialPauseMs })
+      this.#settle({ delivery, message, attempt: undefined }, { kind: 'early', delayMs: trialPauseMs }, 0)
       return
     }
-    const run = new Run(attempt, this.#runParts)
-    if (isOnTrial) this.#onTrial = run
-    this.#runs.add(run)
-    void (attempt.definition.options.acksLate ? this.#run(run, attempt) : this.#runAcknowledged(run, attempt))
+    for (const observer of this.#observers) observer.onReceived?.(attempt)
+    const execution = lane.pool.execute(attempt)
+    if (isOnTrial) this.#onTrial = execution
+    lane.running.set(execution, attempt)
+    void (definition.options.acksLate
+      ? this.#run(lane, execution, attempt)
+      : this.#runAcknowledged(lane, execution, attempt))
   }
 
-  async #run(run: Run, attempt: Attempt): Promise<void> {
-    const { clock, results } = this.#parts
-    const { message, definition } = attempt
+  async #run(lane: Lane, execution: Execution, attempt: Attempt): Promise<void> {
+    const { clock } = this.#parts
     const startedAt = clock.monotonic()
-    this.#startedLastAt = startedAt
+    lane.startedLastAt = startedAt
     attempt.startedAt = clock.now()
-    if (definition.options.trackStarted && keepsResult(attempt, results)) {
-      this.#saveStarted(attempt)
-    }
-    const outcome = await run.outcome()
-    this.#prefetch.ran(clock.monotonic() - startedAt)
-    this.#processed += 1
-    this.#settle({ delivery: attempt.delivery, message, attempt }, outcome)
-    this.#freeSlot(run)
+    if (attempt.definition.options.trackStarted) this.#settling.saveStarted(attempt, execution.pid ?? process.pid)
+    for (const observer of this.#observers) observer.onStarted?.(attempt)
+    const outcome = await execution.outcome()
+    // One that was ended by force, and did not heed it, has been settled.
+    if (lane.running.has(execution)) this.#ended(lane, execution, attempt, outcome, clock.monotonic() - startedAt)
   }
 
-  #freeSlot(run: Run): void {
-    this.#runs.delete(run)
-    if (this.#onTrial === run) this.#onTrial = undefined
-    this.#startWaiting()
+  #ended(lane: Lane, execution: Execution, attempt: Attempt, outcome: Outcome, runMs: number): void {
+    const { delivery, message } = attempt
+    lane.prefetch.ran(runMs)
+    this.#processed += 1
+    this.#totals.set(message.task, (this.#totals.get(message.task) ?? 0) + 1)
+    this.#settle({ delivery, message, attempt }, outcome, runMs)
+    this.#freeSlot(lane, execution)
+  }
+
+  #freeSlot(lane: Lane, execution: Execution): void {
+    lane.running.delete(execution)
+    if (this.#onTrial === execution) this.#onTrial = undefined
+    this.#startWaiting(lane)
     this.#onRoom()
   }
 
   /** Acknowledges first where the task wants it so; then it may be lost with the worker, but never run twice. */
-  async #runAcknowledged(run: Run, attempt: Attempt): Promise<void> {
+  async #runAcknowledged(lane: Lane, execution: Execution, attempt: Attempt): Promise<void> {
     const { broker, results } = this.#parts
     try {
       await attempt.delivery.ack()
     } catch (error) {
       this.#parts.logger.warn({ taskId: attempt.message.id, error }, 'could not be acknowledged, so it was not run')
-      return this.#freeSlot(run)
+      return this.#freeSlot(lane, execution)
     }
-    await this.#run(run, { ...attempt, delivery: acknowledged(attempt.delivery, broker, results) })
+    const acked = { ...attempt, delivery: acknowledged(attempt.delivery, broker, results) }
+    lane.running.set(execution, acked)
+    await this.#run(lane, execution, acked)
   }
 
-  #settle(settled: Settled, outcome: Outcome): void {
-    this.#log(settled, outcome)
-    this.#unsettled += 1
-    settle(settled, outcome, this.#parts).then(this.#oneSettled, (error) => this.#settleAgain(settled, outcome, error))
-  }
-
-  readonly #oneSettled = (): void => {
-    this.#unsettled -= 1
-    if (this.#unsettled === 0) this.#onSettled()
-  }
-
-  /**
-   * Tries until the outcome is held, the lease is lost, or the worker ends: a full disk must not cost finished work.
-   * What no repetition can mend becomes a failure, and is settled as that.
-   */
-  async #settleAgain(settled: Settled, outcome: Outcome, firstError: unknown): Promise<void> {
-    const { clock, logger } = this.#parts
-    const fields = { worker: this.name, task: settled.message?.task, taskId: settled.message?.id }
-    let [error, settling] = [firstError, outcome]
-    for (let failures = 1; error !== undefined; failures++) {
-      if (error instanceof LeaseLostError) {
-        logger.warn(fields, 'the lease was lost before the outcome was stored; the task will run again')
-        break
-      }
-      if (this.#isOver || (error instanceof CeleriacError && error.code === 'CLOSED')) break
-      logger.error({ ...fields, error }, 'the outcome could not be stored yet; trying again')
-      if (!(error instanceof CeleriacError)) settling = { kind: 'failure', error, reason: 'failed' }
-      await sleep(clock, pauseMs(failures))
-      error = await settle(settled, settling, this.#parts).then(
-        () => undefined,
-        (next: unknown) => next,
-      )
+  #settle(settled: Settled, outcome: Outcome, runMs: number): void {
+    for (const { onEnded } of this.#observers) {
+      onEnded?.(settled.delivery, settled.message, settled.attempt, outcome, runMs)
     }
-    this.#oneSettled()
-  }
-
-  async #saveState(attempt: Attempt, state: string, meta: unknown): Promise<void> {
-    const { results } = this.#parts
-    if (results === undefined || !keepsResult(attempt, results)) return
-    await results.save([stateRecord(attempt, state, meta, this.#parts)])
-  }
-
-  /** A state that cannot be stored is missed, not waited for: the outcome will say more. */
-  #saveStarted(attempt: Attempt): void {
-    this.#unsettled += 1
-    const state = this.#saveState(attempt, 'STARTED', { hostname: this.name, pid: process.pid })
-    state
-      .catch((error) => this.#parts.logger.warn({ worker: this.name, error }, 'a state could not be stored'))
-      .finally(this.#oneSettled)
+    this.#settling.settle(settled, outcome)
   }
 
   #handBackStalled(): void {
-    const quietMs = this.#parts.clock.monotonic() - this.#startedLastAt
-    if (this.#waiting.length === 0 || quietMs < stallMs) return
-    this.#prefetch.stalled(quietMs)
-    this.#handBack()
+    const now = this.#parts.clock.monotonic()
+    for (const lane of this.#lanes.values()) {
+      const quietMs = now - lane.startedLastAt
+      if (lane.waiting.length === 0 || quietMs < stallMs) continue
+      lane.prefetch.stalled(quietMs)
+      this.#handBack(lane, lane.waiting.length, undefined)
+    }
   }
 
-  #handBack(): void {
-    for (const delivery of this.#waiting.splice(0)) {
-      this.#settle({ delivery, message: undefined, attempt: undefined }, { kind: 'interrupted' })
+  /** What a lane cannot use goes back until it probably can; meanwhile others may start what comes behind it. */
+  #parkSurplus(): void {
+    for (const lane of this.#lanes.values()) {
+      const surplus = lane.surplus
+      if (surplus === 0) continue
+      this.#hasParked = true
+      this.#handBack(lane, surplus, Math.min(parkMs.most, Math.max(parkMs.least, lane.backlogMs)))
+    }
+  }
+
+  /** The last ones, at once or after a delay. */
+  #handBack(lane: Lane, count: number, delayMs: number | undefined): void {
+    const outcome: Outcome = delayMs === undefined ? { kind: 'interrupted' } : { kind: 'early', delayMs }
+    for (const delivery of lane.waiting.splice(lane.waiting.length - count)) {
+      this.#settle({ delivery, message: undefined, attempt: undefined }, outcome, 0)
     }
   }
 
   async #stop(): Promise<void> {
     this.#stopping.abort()
     this.#onRoom()
-    this.#handBack()
+    this.#handBackAll()
     await this.#loop
-    this.#handBack()
+    this.#handBackAll()
     if (!(await this.#runsEnd(this.settings.shutdownTimeoutMs, () => this.#isCutShort))) {
       this.interrupt()
       await this.#runsEnd(interruptGraceMs)
     }
-    await this.#allSettled(settleGraceMs)
-    this.#isOver = true
+    await this.#settling.end(settleGraceMs)
     await this.#consumer?.close().catch((error) => {
       this.#parts.logger.error({ worker: this.name, error }, 'what is not settled comes back when the lease lapses')
     })
+    // After that what still runs in them belongs to others.
+    await Promise.all(this.pools.map((pool) => pool.stop()))
     // Last, because it is what keeps the process alive until here.
     clearInterval(this.#stallCheck)
+  }
+
+  #handBackAll(): void {
+    for (const lane of this.#lanes.values()) this.#handBack(lane, lane.waiting.length, undefined)
   }
 
   /** Whether every run has ended within the time, if it is not cut short. */
   async #runsEnd(timeoutMs: number, isCutShort = (): boolean => false): Promise<boolean> {
     const { clock } = this.#parts
     const deadline = clock.monotonic() + timeoutMs
-    while (this.#runs.size > 0) {
+    while (this.#runCount() > 0) {
       const leftMs = deadline - clock.monotonic()
       if (leftMs <= 0 || isCutShort()) return false
       await new Promise<void>((resolve) => {
@@ -323,50 +455,4 @@ export class Worker {
     }
     return true
   }
-
-  /** Until every outcome is stored, or the time is over. */
-  async #allSettled(timeoutMs: number): Promise<void> {
-    if (this.#unsettled === 0) return
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs)
-      this.#onSettled = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
-  }
-
-  #log({ delivery, message, attempt }: Settled, outcome: Outcome): void {
-    const { logger, clock } = this.#parts
-    const fields: Record<string, unknown> = {
-      worker: this.name,
-      queue: delivery.queue,
-      task: message?.task,
-      taskId: message?.id,
-    }
-    switch (outcome.kind) {
-      case 'success':
-        fields.runMs = clock.now() - (attempt?.startedAt ?? clock.now())
-        return logger.info(fields, 'succeeded')
-      case 'retry':
-        return logger.info({ ...fields, error: outcome.error, countdownMs: outcome.countdownMs }, 'failed; will retry')
-      case 'failure':
-        return logger.error(
-          { ...fields, error: outcome.error, retries: message?.retries },
-          `gave up: ${outcome.reason}`,
-        )
-      case 'poison':
-        return logger.error({ ...fields, error: outcome.error }, `put with the dead letters: ${outcome.reason}`)
-      case 'expired':
-        return logger.info(fields, 'had expired; not run')
-      case 'interrupted':
-        if (attempt !== undefined) logger.info(fields, 'interrupted; back to its queue')
-    }
-  }
-}
-
-/** Growing pauses with jitter, so that workers that failed together do not return together. */
-function pauseMs(failures: number): number {
-  const ceiling = Math.min(retryPauseMs.longest, retryPauseMs.first * 2 ** failures)
-  return ceiling / 2 + (Math.random() * ceiling) / 2
 }

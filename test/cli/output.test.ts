@@ -3,12 +3,12 @@ import type { QueueInfo } from '../../src/broker/broker.ts'
 import { aboutQueues } from '../../src/cli/doctor.ts'
 import { prettyLine } from '../../src/cli/logging.ts'
 import { type Column, shortTime, table, wrap } from '../../src/cli/output.ts'
-import { userFrames } from '../../src/cli/stack.ts'
 import type { Paint } from '../../src/cli/terminal.ts'
 import { drawTree } from '../../src/cli/tree.ts'
 import { duration, jsonArray, logLevel, rate } from '../../src/cli/values.ts'
 import { nodeName } from '../../src/cli/worker.ts'
 import type { ResultNode } from '../../src/result/tree.ts'
+import { userFrames } from '../../src/stack.ts'
 
 const plain: Paint = (_colour, text) => text
 

@@ -3,14 +3,14 @@ import { describe, expect, it } from 'vitest'
 import { Prefetch } from '../../src/work/prefetch.ts'
 
 function having(runs: number[], concurrency = 10): Prefetch {
-  const prefetch = new Prefetch(concurrency, undefined)
+  const prefetch = new Prefetch(() => concurrency, undefined)
   for (const runMs of runs) prefetch.ran(runMs)
   return prefetch
 }
 
 describe('how many messages to fetch', () => {
   it('is one for each free slot, before the first task has ended', () => {
-    const prefetch = new Prefetch(10, undefined)
+    const prefetch = new Prefetch(() => 10, undefined)
 
     expect([prefetch.room(0, 0), prefetch.room(4, 0), prefetch.room(10, 0)]).toEqual([10, 6, 0])
   })
@@ -40,7 +40,7 @@ describe('how many messages to fetch', () => {
   })
 
   it('is what a fixed number leaves; after a stall only the free slots, until a task ends', () => {
-    const prefetch = new Prefetch(2, 10)
+    const prefetch = new Prefetch(() => 2, 10)
 
     expect(prefetch.room(2, 0)).toBe(8)
     prefetch.stalled(500)
@@ -65,7 +65,7 @@ describe('how many messages to fetch', () => {
   })
 
   it('is what is missing to a fixed number at hand', () => {
-    const prefetch = new Prefetch(4, 10)
+    const prefetch = new Prefetch(() => 4, 10)
     prefetch.ran(0.01)
 
     expect([prefetch.room(0, 0), prefetch.room(4, 2), prefetch.room(4, 6), prefetch.room(4, 9)]).toEqual([10, 4, 0, 0])

@@ -9,10 +9,9 @@
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, extname, relative, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { appBrand, Celeriac } from '../app.ts'
-import { CeleriacError } from '../errors.ts'
-import { nearest } from '../nearest.ts'
-import { messageOf } from './failure.ts'
+import { appBrand, Celeriac } from './app.ts'
+import { CeleriacError } from './errors.ts'
+import { nearest } from './nearest.ts'
 import { userFrames } from './stack.ts'
 
 const stackLines = 6
@@ -168,4 +167,8 @@ function firstLine(text: string): string {
 
 function notFound(message: string, cause?: unknown): CeleriacError {
   return new CeleriacError('APP_NOT_FOUND', message, { cause })
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

@@ -1,42 +1,40 @@
-/** Runs an attempt: gives the function its context, guards its time, and makes an outcome of whatever comes. */
+/**
+ * Runs a job on this event loop: gives the function its context, guards its time, and makes an outcome of whatever comes.
+ */
 import type { Clock, Timer } from '../clock.ts'
 import { toMs } from '../duration.ts'
-import { CeleriacError, Ignore, Retry, SoftTimeLimitExceeded, TimeLimitExceeded } from '../errors.ts'
+import { type CeleriacError, Ignore, Retry, SoftTimeLimitExceeded, TimeLimitExceeded } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { type RunningTask, runAs, type TaskContext } from '../task/context.ts'
 import { decideRetry } from '../task/retry-policy.ts'
-import type { Attempt } from './attempt.ts'
-import type { Outcome } from './outcome.ts'
+import type { Execution, Job, Limits } from './job.ts'
+import type { RunOutcome } from './outcome.ts'
+import { outcomeOfStop } from './stop-reasons.ts'
 
-export interface RunParts {
+export interface RunParts<J extends Job = Job> {
   readonly clock: Clock
   readonly logger: Logger
   readonly worker: string
+  readonly limitsOf: (job: J) => Limits
   /** Stores a state of the task's own. */
-  readonly updateState: (attempt: Attempt, state: string, meta: unknown) => Promise<void>
-}
-
-/** The reason with which `ctx.signal` aborts when the worker must stop. */
-export class WorkerShutdown extends CeleriacError {
-  constructor() {
-    super('CLOSED', 'the worker is shutting down; the task goes back to its queue')
-  }
+  readonly updateState: (job: J, state: string, meta: unknown) => Promise<void>
 }
 
 /** A run under way. */
-export class Run {
-  readonly #attempt: Attempt
-  readonly #parts: RunParts
-  readonly #context: RunContext
+export class Run<J extends Job = Job> implements Execution {
+  readonly pid = null
+  readonly #job: J
+  readonly #parts: RunParts<J>
+  readonly #context: RunContext<J>
 
-  constructor(attempt: Attempt, parts: RunParts) {
-    this.#attempt = attempt
+  constructor(job: J, parts: RunParts<J>) {
+    this.#job = job
     this.#parts = parts
-    this.#context = new RunContext(attempt, parts)
+    this.#context = new RunContext(job, parts)
   }
 
-  async outcome(): Promise<Outcome> {
-    const { definition, message } = this.#attempt
+  async outcome(): Promise<RunOutcome> {
+    const { definition, message } = this.#job
     try {
       const value = await this.#timed(
         runAs(this.#context, () => definition.run(message.args, message.kwargs, this.#context)),
@@ -47,25 +45,26 @@ export class Run {
     }
   }
 
-  /** Aborts `ctx.signal`; what the task then throws gives it back to its queue. */
-  interrupt(): void {
-    this.#context.abort(new WorkerShutdown())
+  abort(reason: CeleriacError): void {
+    this.#context.abort(reason)
   }
 
-  #outcomeOf(error: unknown): Outcome {
+  /** A function on the event loop cannot be ended: its signal is all there is. */
+  kill(reason: CeleriacError): boolean {
+    this.abort(reason)
+    return false
+  }
+
+  #outcomeOf(error: unknown): RunOutcome {
     if (error instanceof Ignore) return { kind: 'ignored' }
-    if (this.#context.reason instanceof WorkerShutdown) return { kind: 'interrupted' }
-    const { definition, message } = this.#attempt
-    const decision = decideRetry(error, message.retries, definition.name, definition.options)
-    if (decision.retry) return { kind: 'retry', error: decision.error, countdownMs: decision.countdownMs }
-    return { kind: 'failure', error: decision.error, reason: decision.reason }
+    const stopped = outcomeOfStop(this.#context.reason)
+    if (stopped !== undefined) return stopped
+    return outcomeOfError(error, this.#job)
   }
 
   /** Adds timers only where there is a limit. A function that outlives its limit is left behind, its result unheard. */
   #timed(result: unknown): unknown {
-    const { message, definition } = this.#attempt
-    const softMs = message.softTimeLimitS === null ? definition.options.softTimeLimitMs : message.softTimeLimitS * 1_000
-    const hardMs = message.timeLimitS === null ? definition.options.timeLimitMs : message.timeLimitS * 1_000
+    const { softMs, hardMs } = this.#parts.limitsOf(this.#job)
     if (softMs === undefined && hardMs === undefined) return result
     const timers: Timer[] = []
     const { clock } = this.#parts
@@ -88,53 +87,60 @@ export class Run {
   }
 }
 
+/** What a job's policy makes of an error. */
+export function outcomeOfError(error: unknown, { definition, message }: Job): RunOutcome {
+  const decision = decideRetry(error, message.retries, definition.name, definition.options)
+  if (decision.retry) return { kind: 'retry', error: decision.error, countdownMs: decision.countdownMs }
+  return { kind: 'failure', error: decision.error, reason: decision.reason }
+}
+
 /** The context of one run. Its signal and logger are made when first asked for: most tasks need neither. */
-class RunContext implements TaskContext, RunningTask {
-  readonly #attempt: Attempt
-  readonly #parts: RunParts
+class RunContext<J extends Job> implements TaskContext, RunningTask {
+  readonly #job: J
+  readonly #parts: RunParts<J>
   #controller: AbortController | undefined
   #logger: Logger | undefined
   #reason: CeleriacError | undefined
 
-  constructor(attempt: Attempt, parts: RunParts) {
-    this.#attempt = attempt
+  constructor(job: J, parts: RunParts<J>) {
+    this.#job = job
     this.#parts = parts
   }
 
   get taskId(): string {
-    return this.#attempt.message.id
+    return this.#job.message.id
   }
 
   get name(): string {
-    return this.#attempt.message.task
+    return this.#job.message.task
   }
 
   get queue(): string {
-    return this.#attempt.delivery.queue
+    return this.#job.queue
   }
 
   get retries(): number {
-    return this.#attempt.message.retries
+    return this.#job.message.retries
   }
 
   get deliveryCount(): number {
-    return this.#attempt.delivery.deliveryCount
+    return this.#job.deliveryCount
   }
 
   get rootId(): string {
-    return this.#attempt.message.rootId
+    return this.#job.message.rootId
   }
 
   get parentId(): string | null {
-    return this.#attempt.message.parentId
+    return this.#job.message.parentId
   }
 
   get groupId(): string | null {
-    return this.#attempt.message.groupId
+    return this.#job.message.groupId
   }
 
   get headers(): Readonly<Record<string, unknown>> {
-    return this.#attempt.message.headers
+    return this.#job.message.headers
   }
 
   get worker(): string {
@@ -160,7 +166,7 @@ class RunContext implements TaskContext, RunningTask {
   }
 
   updateState(state: string, meta: unknown = null): Promise<void> {
-    return this.#parts.updateState(this.#attempt, state, meta)
+    return this.#parts.updateState(this.#job, state, meta)
   }
 
   retry(options: Parameters<TaskContext['retry']>[0] = {}): Retry {
@@ -173,7 +179,7 @@ class RunContext implements TaskContext, RunningTask {
   }
 
   addChild(taskId: string): void {
-    this.#attempt.children.push(taskId)
+    this.#job.children.push(taskId)
   }
 
   abort(reason: CeleriacError): void {

@@ -1,7 +1,7 @@
 /** Stacks as people need them: their own frames, not the way from the worker down to them. */
 import { fileURLToPath } from 'node:url'
 
-const packageRoot = fileURLToPath(new URL('../../', import.meta.url))
+const packageRoot = fileURLToPath(new URL('../', import.meta.url))
 const ourFrame =
   /[\\/]node_modules[\\/](celeriac|jiti|commander)[\\/]|\bnode:internal\b|\bnode:async_hooks\b|Promise\.all \(/
 

@@ -1,0 +1,15 @@
+/** How a run ended. The worker turns each kind into what is stored, sent and acknowledged. */
+import type { GiveUpReason } from '../task/retry-policy.ts'
+
+export type RunOutcome =
+  | { readonly kind: 'success'; readonly value: unknown }
+  | { readonly kind: 'retry'; readonly error: unknown; readonly countdownMs: number }
+  | { readonly kind: 'failure'; readonly error: unknown; readonly reason: GiveUpReason }
+  /** The task threw `Ignore`. */
+  | { readonly kind: 'ignored' }
+  /** Cut short by the worker's shutdown: back to the queue, as if it had not been taken. */
+  | { readonly kind: 'interrupted' }
+  /** Cut short because somebody revoked the task. */
+  | { readonly kind: 'revoked'; readonly terminated: boolean; readonly signum: string | number | null }
+  /** The child that ran it ended before the task did. */
+  | { readonly kind: 'lost'; readonly error: unknown }

@@ -1,0 +1,275 @@
+/** Where tasks run: in children that crash, hang, leak and are killed, on real processes and threads. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Celeriac } from 'celeriac'
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { buildPackage, hears, newFolder, type Program, start, until } from './processes.ts'
+
+let folder: string
+let client: Celeriac
+
+beforeAll(buildPackage, 120_000)
+
+beforeEach(async () => {
+  folder = newFolder()
+  client = await new Celeriac('client', { broker: url(), results: true }).open()
+})
+
+afterEach(() => client.close())
+
+const url = (): string => `sqlite://${join(folder, 'tasks.db')}`
+const env = (): Record<string, string> => ({ POOL_BROKER: url(), POOL_LOG: join(folder, 'log') })
+
+/** Starts a worker, and waits until it is ready. */
+async function worker(options: object): Promise<Program> {
+  const program = start('pool-worker.mjs', [JSON.stringify(options)], env())
+  await hears(program, 'ready')
+  return program
+}
+
+const call = (task: string, ...args: unknown[]) => client.remote<unknown[], unknown>(task).delay(...args)
+const get = async (task: string, ...args: unknown[]): Promise<unknown> =>
+  (await call(task, ...args)).get({ timeout: '15s' })
+const failure = (task: string, ...args: unknown[]): Promise<unknown> => get(task, ...args).catch((error) => error)
+/** Lines that tasks have written: id and pid of each run. */
+const runs = (): string[] =>
+  existsSync(join(folder, 'log')) ? readFileSync(join(folder, 'log'), 'utf8').trim().split('\n') : []
+const pidsOf = ({ said }: Program): number[] => JSON.parse(/ready (.*)/.exec(said)?.[1] ?? '[]').flat()
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+describe.each(['processes', 'threads'] as const)('the pool `%s`', (pool) => {
+  it('runs tasks in children that have loaded the application', async () => {
+    const program = await worker({ pool, concurrency: 2 })
+
+    expect(await get('add', 1, 2)).toBe(3)
+    const { pid } = (await get('where')) as { pid: number }
+    expect(pid === program.pid).toBe(pool === 'threads')
+  })
+
+  it('carries arguments and results as they are on the wire, and says what cannot be carried', async () => {
+    await worker({ pool, concurrency: 1 })
+    const date = new Date(1_700_000_000_000)
+
+    expect(await get('dates', date)).toEqual({
+      date,
+      next: new Date(1_700_000_000_001),
+      bytes: expect.objectContaining({ length: 4 }),
+    })
+    expect(await failure('unsendable')).toMatchObject({
+      code: 'TASK_FAILED',
+      message: 'the value is a function, which JSON cannot carry',
+    })
+  })
+
+  it("decides on retries with the task's own error classes, and keeps the class of the last error", async () => {
+    await worker({ pool, concurrency: 1 })
+
+    expect(await failure('custom')).toMatchObject({ type: 'TypeError', message: 'enough after 1' })
+  })
+
+  it('stores states and writes the log of what runs in a child', async () => {
+    const program = await worker({ pool, concurrency: 1, name: 'w1@here' })
+    const result = await call('story')
+    await expect.poll(() => result.state()).toBe('PROGRESS')
+    writeFileSync(join(folder, 'log.go'), '')
+
+    expect(await result.get({ timeout: '15s' })).toBe('w1@here')
+    await hears(program, 'half way')
+  })
+
+  it('runs a task again whose child left, and takes it for poison after `maxDeliveries`', async () => {
+    await worker({ pool, concurrency: 2 })
+    const result = await call('leave')
+
+    const error = await result.get({ timeout: '15s' }).catch((reason) => reason)
+
+    expect(error).toMatchObject({ type: 'WorkerLostError', message: expect.stringContaining('3 workers were lost') })
+    expect(runs()).toHaveLength(3)
+    expect(await client.deadLetters.list()).toMatchObject([
+      { id: result.id, task: 'leave', reason: 'worker lost', attempts: [{}, {}, {}] },
+    ])
+    expect(await get('add', 1, 2)).toBe(3)
+  })
+
+  it.each(['leaveOnce', 'leaveEarly'])('fails `%s` with its child, and does not run it again', async (task) => {
+    await worker({ pool, concurrency: 1 })
+
+    expect(await failure(task)).toMatchObject({
+      type: 'WorkerLostError',
+      message: 'the child that ran it exited with code 3',
+    })
+  })
+
+  it('ends a loop without end at its time limit, and what waits behind it runs', async () => {
+    await worker({ pool, concurrency: 1 })
+    const endless = await call('endless')
+    const next = await call('add', 1, 2)
+
+    expect(await endless.get({ timeout: '15s' }).catch((error) => error)).toMatchObject({ type: 'TimeLimitExceeded' })
+    expect(await next.get({ timeout: '15s' })).toBe(3)
+  })
+
+  it('aborts the signal of a task at its soft time limit', async () => {
+    await worker({ pool, concurrency: 1 })
+
+    expect(await failure('soft')).toMatchObject({ type: 'SoftTimeLimitExceeded' })
+  })
+
+  it('lets what runs end at the shutdown, and gives back what does not', async () => {
+    const program = await worker({ pool, concurrency: 2, shutdownTimeout: '500ms' })
+    const busy = await call('busy', 200)
+    const held = await call('held')
+    await until(() => runs().length === 2)
+
+    program.kill('SIGTERM')
+    await hears(program, 'closed')
+
+    expect(await busy.state()).toBe('SUCCESS')
+    expect(await client.broker.depth('celery')).toEqual({ ready: 1, delayed: 0, inFlight: 0 })
+    const [message] = await client.broker.peek('celery', 1)
+    expect(message).toMatchObject({ headers: { id: held.id, retries: 0 }, deliveryCount: 1 })
+  })
+
+  it('replaces a child after `maxTasksPerChild`, losing nothing', async () => {
+    const program = await worker({ pool, concurrency: 2, maxTasksPerChild: 5 })
+
+    const results = await Promise.all(Array.from({ length: 40 }, () => get('busy', 1)))
+
+    expect(results).toHaveLength(40)
+    if (pool === 'processes') {
+      const counts = new Map<unknown, number>()
+      for (const pid of results) counts.set(pid, (counts.get(pid) ?? 0) + 1)
+      expect(Math.max(...counts.values())).toBeLessThanOrEqual(5)
+      expect(counts.size).toBeGreaterThanOrEqual(8)
+    }
+    expect(program.said).not.toContain('error')
+  })
+
+  it('replaces a child that has grown beyond `maxMemoryPerChild`, after its task', async () => {
+    await worker({ pool, concurrency: 1, maxMemoryPerChild: pool === 'processes' ? '150MB' : '60MB' })
+
+    const grown: { pid: number; rss: number }[] = []
+    for (let i = 0; i < 20; i++) grown.push((await get('leak', 20)) as { pid: number; rss: number })
+
+    if (pool === 'processes') {
+      expect(new Set(grown.map(({ pid }) => pid)).size).toBeGreaterThan(2)
+      // The bound, and one task's leak.
+      expect(Math.max(...grown.map(({ rss }) => rss))).toBeLessThan(175 * 2 ** 20)
+    } else {
+      // Twenty leaks of one thread would be 400 MB more.
+      expect(Math.max(...grown.map(({ rss }) => rss))).toBeLessThan(350 * 2 ** 20)
+    }
+  })
+
+  it('says at its start why its children cannot run the application', async () => {
+    const program = start('pool-worker.mjs', [JSON.stringify({ pool, module: './broken.mjs' })], env())
+
+    await hears(program, 'refused APP_NOT_FOUND')
+    expect(program.said).toContain('this module does not load in children')
+    expect(await program.ended).toBe(0)
+  })
+})
+
+describe('the pool `processes`', () => {
+  it('survives the crash of a child; the task runs again with its loss counted', async () => {
+    await worker({ pool: 'processes', concurrency: 2 })
+
+    expect(await get('crash', 2)).toBe(3)
+    expect(new Set(runs().map((run) => run.split(' ')[1])).size).toBe(3)
+  })
+
+  it('finds the one that crashes among those in one pipeline', async () => {
+    await worker({ pool: 'processes', concurrency: 1, optimization: 'throughput' })
+    const harmless = client.remote<number[], number>('add')
+    const before = await harmless.delayMany(Array.from({ length: 20 }, (_, i) => [i, 1]))
+    const culprit = await call('crash', 9)
+    const after = await harmless.delayMany(Array.from({ length: 20 }, (_, i) => [i, 2]))
+
+    const sums = await Promise.all([...before, ...after].map((result) => result.get({ timeout: '15s' })))
+
+    expect(sums).toEqual([
+      ...Array.from({ length: 20 }, (_, i) => i + 1),
+      ...Array.from({ length: 20 }, (_, i) => i + 2),
+    ])
+    expect(await culprit.get({ timeout: '15s' }).catch((error) => error)).toMatchObject({ type: 'WorkerLostError' })
+    expect(await client.deadLetters.list()).toMatchObject([{ id: culprit.id }])
+  })
+
+  it('leaves no children behind when it is killed', async () => {
+    const program = await worker({ pool: 'processes', concurrency: 2 })
+    const children = pidsOf(program)
+    expect(children.map(isAlive)).toEqual([true, true])
+
+    program.kill('SIGKILL')
+
+    await until(() => !children.some(isAlive))
+  })
+
+  it('does not let a signal to its children alone interrupt their tasks', async () => {
+    const program = await worker({ pool: 'processes', concurrency: 1 })
+    const result = await call('busy', 300)
+    await until(() => runs().length === 1)
+
+    for (const pid of pidsOf(program)) for (const signal of ['SIGINT', 'SIGTERM']) process.kill(pid, signal)
+
+    expect(await result.get({ timeout: '15s' })).toBe(pidsOf(program)[0])
+    expect(runs()).toHaveLength(1)
+  })
+
+  it('runs every task to its end while its children are killed at random', async () => {
+    await worker({ pool: 'processes', concurrency: 2 })
+    const busy = client.remote<number[], number>('busy')
+    const results = await busy.delayMany(Array.from({ length: 200 }, () => [5]))
+    let isDone = false
+    const killing = (async () => {
+      const killed = new Set<number>()
+      while (!isDone) {
+        const pid = Number(runs().at(-1)?.split(' ')[1])
+        if (pid > 0 && !killed.has(pid) && isAlive(pid)) {
+          process.kill(pid, 'SIGKILL')
+          killed.add(pid)
+        }
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+      return killed.size
+    })()
+
+    const outcomes = await Promise.allSettled(results.map((result) => result.get({ timeout: '18s' })))
+    isDone = true
+
+    expect(await killing).toBeGreaterThan(3)
+    const lost = outcomes.filter(({ status }) => status === 'rejected').length
+    expect(await client.deadLetters.list()).toHaveLength(lost)
+    expect(lost).toBeLessThan(5)
+    expect(await client.broker.depth('celery')).toEqual({ ready: 0, delayed: 0, inFlight: 0 })
+  })
+})
+
+describe('a worker with several pools', () => {
+  it('serves tasks of each in its own place at the same time', async () => {
+    const program = await worker({ pool: 'async', pools: { processes: 1, threads: 1 } })
+
+    const [loop, child, thread] = (await Promise.all([get('inLoop'), get('inProcess'), get('inThread')])) as {
+      pid: number
+    }[]
+
+    expect(loop?.pid).toBe(program.pid)
+    expect(thread?.pid).toBe(program.pid)
+    expect(child?.pid).not.toBe(program.pid)
+  })
+
+  it('keeps the event loop free for its tasks while all children are taken', async () => {
+    await worker({ pool: 'async', concurrency: 10, pools: { processes: 1 } })
+    const slow = await Promise.all(Array.from({ length: 30 }, () => call('inProcess')))
+
+    expect(await get('inLoop')).toMatchObject({ pid: expect.any(Number) })
+    await Promise.all(slow.map((result) => result.get({ timeout: '15s' })))
+  })
+})
