@@ -1,9 +1,12 @@
 import { Redis } from 'ioredis'
 import { beforeAll, expect, it, onTestFinished } from 'vitest'
+import { type BusMessage, controlTopic } from '../../src/broker/bus.ts'
+import { systemClock } from '../../src/clock.ts'
+import { RedisBus, RedisClient } from '../../src/drivers/redis/index.ts'
 import { Celeriac } from '../../src/index.ts'
 import { range } from '../../src/testing/contract.ts'
 import { describeWith, type RedisServer, startProxy, startRedis, type TcpProxy } from '../servers/index.ts'
-import { openShop, recoveredWithinMs, sendAlong } from './shop.ts'
+import { openShop, recoveredWithinMs, sendAlong, silent } from './shop.ts'
 
 describeWith('redis-server', 'a connection to Redis', () => {
   let server: RedisServer
@@ -216,6 +219,51 @@ describeWith('redis-server', 'a connection to Redis', () => {
     await sending
     await shop.expectRun(range(5))
     await shop.expectWell()
+  })
+
+  async function openBus(): Promise<RedisBus> {
+    const options = { resultExpiresMs: 60_000, publishTimeoutMs: 10_000, clock: systemClock, logger: silent }
+    const bus = new RedisBus(new RedisClient({ url: server.url, ...options }))
+    onTestFinished(() => bus.close())
+    await bus.open()
+    return bus
+  }
+
+  it('hears the bus again after its connections were killed', async () => {
+    const bus = await openBus()
+    const redis = admin()
+    const heard: unknown[] = []
+    await bus.subscribe(['news', controlTopic, 'celeryev.worker.#'], ({ payload }) => heard.push(payload))
+
+    for (const type of ['pubsub', 'normal']) await redis.call('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes')
+
+    const hears = async (): Promise<unknown[]> => {
+      await bus.publish('news', 'after').catch(() => undefined)
+      await bus.publish(controlTopic, { method: 'after' }).catch(() => undefined)
+      await bus.publish('celeryev.worker.online', { type: 'after' }).catch(() => undefined)
+      return heard
+    }
+    const all = expect.arrayContaining(['after', { method: 'after' }, { type: 'after' }])
+    await expect.poll(hears, { timeout: recoveredWithinMs }).toEqual(all)
+  })
+
+  it('goes on gathering replies after its connections were killed', async () => {
+    const bus = await openBus()
+    const other = await openBus()
+    const redis = admin()
+    let ask: BusMessage | undefined
+    await other.subscribe([controlTopic], (message) => {
+      ask = message
+    })
+
+    const asking = bus.request(controlTopic, { method: 'ping' }, { timeoutMs: recoveredWithinMs, replies: 2 })
+    await expect.poll(() => ask).toBeDefined()
+    await ask?.reply?.({ first: 'before' })
+    await redis.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    await ask?.reply?.({ second: 'after' })
+
+    expect(await asking).toEqual([{ first: 'before' }, { second: 'after' }])
+    await expect.poll(() => redis.keys('*reply.celery.pidbox')).toEqual([])
   })
 
   it('waits while the memory is full, and goes on when there is room', async () => {

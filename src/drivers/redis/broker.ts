@@ -14,7 +14,7 @@ import type { RedisClient } from './client.ts'
 import { RedisConsumer } from './consumer.ts'
 import { depthOf, peekAt, purgeQueue, queuesOf } from './inspection.ts'
 import { KeyWatch } from './key-watch.ts'
-import { separator } from './keys.ts'
+import { bindingKey, separator } from './keys.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
 import { maxMessageBytes, Outbox } from './outbox.ts'
 import { pauseQueue, resumeQueue } from './pausing.ts'
@@ -148,7 +148,7 @@ export class RedisBroker implements Broker {
     const { prefix } = this.client
     const tell = async (): Promise<void> => {
       await this.client.command('SADD', `${prefix}celeriac:queues`, queue)
-      await this.client.command('SADD', `${prefix}_kombu.binding.${queue}`, `${queue}${separator}${separator}${queue}`)
+      await this.client.command('SADD', bindingKey(prefix, queue), `${queue}${separator}${separator}${queue}`)
     }
     tell().catch((error) => {
       this.#known.delete(queue)

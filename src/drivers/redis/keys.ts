@@ -9,6 +9,7 @@
  *     Punacked_index               zset    delivery tag, by when it was delivered: epoch seconds
  *     Punacked_mutex               string  who restores what Python's workers have left lying
  *     P_kombu.binding.<exchange>   set     what producers of Python look up
+ *     P<asker>.reply.celery.pidbox list    replies to control messages, for as long as somebody waits for them
  *
  * Celery's (`celery/backends/redis.py`); the first is also the channel its news are told on:
  *
@@ -62,6 +63,11 @@ export function stepOf(wire: number): number {
 
 export function listKey(prefix: string, queue: string, step: number): string {
   return step === 0 ? `${prefix}${queue}` : `${prefix}${queue}${separator}${step}`
+}
+
+/** Which queues an exchange leads to: `<routing key>SEP<pattern>SEP<queue>` each. */
+export function bindingKey(prefix: string, exchange: string): string {
+  return `${prefix}_kombu.binding.${exchange}`
 }
 
 export function inboxKey(prefix: string, consumer: string, queue: string): string {
