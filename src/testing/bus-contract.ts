@@ -1,3 +1,4 @@
+import { celery } from './bus/celery.ts'
 import { closing } from './bus/closing.ts'
 import { fanOut } from './bus/fan-out.ts'
 import type { BusFixture, BusHarness } from './bus/fixture.ts'
@@ -7,5 +8,5 @@ import { contract } from './contract.ts'
 
 /** Every promise of `broker/bus.ts`, as a suite for one driver. */
 export function busContract(name: string, harness: BusHarness): void {
-  contract<BusFixture>(`${name} bus`, harness, { 'fan-out': fanOut, topics, requests, closing })
+  contract<BusFixture>(`${name} bus`, harness, { 'fan-out': fanOut, topics, requests, celery, closing })
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Channel, connect } from 'amqplib'
 import { beforeAll, expect, it, onTestFinished } from 'vitest'
+import { controlTopic } from '../../src/broker/bus.ts'
 import { RabbitmqBus, RabbitmqClient } from '../../src/drivers/rabbitmq/index.ts'
 import { Celeriac } from '../../src/index.ts'
 import { range } from '../../src/testing/contract.ts'
@@ -229,15 +230,25 @@ describeWith('rabbitmq', 'a connection to RabbitMQ', () => {
       await bus.open()
     }
     const heard: unknown[] = []
-    await far.subscribe(['news'], ({ payload }) => heard.push(payload))
+    const topics = ['news', controlTopic, 'celeryev.worker.#']
+    await far.subscribe(topics, ({ payload, reply }) => {
+      heard.push(payload)
+      void reply?.({ far: 'hears' })
+    })
+    const before = await far.request(controlTopic, { method: 'ping' }, { timeoutMs: 60_000, replies: 1 })
 
     proxy.cut()
 
     const hears = async (): Promise<unknown[]> => {
       await near.publish('news', 'after')
+      await near.publish('celeryev.worker.online', { type: 'after' })
       return heard
     }
-    await expect.poll(hears, { timeout: recoveredWithinMs }).toContain('after')
+    await expect
+      .poll(hears, { timeout: recoveredWithinMs })
+      .toEqual(expect.arrayContaining(['after', { type: 'after' }]))
+    const after = await far.request(controlTopic, { method: 'ping' }, { timeoutMs: 60_000, replies: 1 })
+    expect([before, after]).toEqual([[{ far: 'hears' }], [{ far: 'hears' }]])
   })
 
   it('brings results again after a reset', async () => {

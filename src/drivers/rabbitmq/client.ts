@@ -13,6 +13,7 @@ import { type Clock, systemClock } from '../../clock.ts'
 import type { Durability } from '../../config.ts'
 import { CeleriacError } from '../../errors.ts'
 import { type Logger, stderrLogger } from '../../logger.ts'
+import { CeleryFanout } from './celery-fanout.ts'
 import { Connection } from './connection.ts'
 import { Outbox } from './outbox.ts'
 import { Publisher } from './publisher.ts'
@@ -113,6 +114,12 @@ export class RabbitmqClient {
     const { consuming: connection, publisher, clock, logger, timeoutMs } = this
     const parts = { connection, publisher, clock, logger, timeoutMs }
     return new Topics(exchange, presence === undefined ? parts : { ...parts, presence })
+  }
+
+  /** Celery's own exchanges for control messages and events. */
+  celeryFanout(): CeleryFanout {
+    const { consuming: connection, publisher, requests, clock, logger, timeoutMs } = this
+    return new CeleryFanout({ connection, publisher, requests, clock, logger, timeoutMs })
   }
 
   /** Writes a queue's name down for other processes, unless it is there. Without it the queue works all the same. */

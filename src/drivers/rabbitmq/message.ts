@@ -8,6 +8,7 @@ import type { ConsumeMessage, Options } from 'amqplib'
 import type { Message, OutgoingMessage, Properties } from '../../broker/broker.ts'
 import { CeleriacError } from '../../errors.ts'
 import { type DelayRoute, delayPrefix, delayRoute, maxDelayMs } from './delays.ts'
+import type { ExchangeForm } from './exchanges.ts'
 
 /** One publish, ready to be written, as often as it takes. */
 export interface Outbound {
@@ -18,8 +19,8 @@ export interface Outbound {
   /** The queue that must be there first; undefined for what goes to other exchanges. */
   readonly queue: string | undefined
   readonly delay: DelayRoute | undefined
-  /** Whether the exchange is a topic exchange of ours, which must be there first. */
-  readonly isTopic: boolean
+  /** Of the exchange, where that fans out and must be there first. */
+  readonly form: ExchangeForm | undefined
 }
 
 /** Consumers lost with this message so far. */
@@ -81,7 +82,7 @@ export function encodeMessage(message: OutgoingMessage, { largest, nowMs, losses
     content,
     queue,
     delay,
-    isTopic: false,
+    form: undefined,
     options: {
       persistent: true,
       mandatory: true,

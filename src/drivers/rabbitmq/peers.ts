@@ -87,7 +87,7 @@ export class Peers {
   async #ask(topic: string, payload: unknown): Promise<unknown[]> {
     await this.open()
     const others = (await this.#topics.listeners()) - 1
-    return others > 0 ? this.#topics.request(topic, payload, answerMs, others) : []
+    return others > 0 ? this.#topics.request(topic, payload, { timeoutMs: answerMs, replies: others }) : []
   }
 
   async #paused({ queue, isPaused }: Notice): Promise<null> {

@@ -46,7 +46,7 @@ export function encodeResult(record: ResultRecord, replyTo: string): Outbound {
     options: { contentType: 'application/json', contentEncoding: 'utf-8', correlationId: taskId, deliveryMode: 1 },
     queue: undefined,
     delay: undefined,
-    isTopic: false,
+    form: undefined,
   }
 }
 

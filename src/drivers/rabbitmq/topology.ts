@@ -8,6 +8,7 @@
 import type { Channel } from 'amqplib'
 import type { Logger } from '../../logger.ts'
 import { bindTarget, declareExchanges, declareStop, delayPrefix, stopName } from './delays.ts'
+import { ensureExchange } from './exchanges.ts'
 import { replyCodeOf, replyCodes, requestFailure } from './failures.ts'
 import type { Outbound } from './message.ts'
 import type { Requests } from './requests.ts'
@@ -31,20 +32,16 @@ export class Topology {
   }
 
   /** Whether a message can be published at once. */
-  isReady({ queue, delay, exchange, isTopic }: Outbound): boolean {
-    if (isTopic) return this.#known.has(topicKey(exchange))
+  isReady({ queue, delay, exchange, form }: Outbound): boolean {
+    if (form !== undefined) return this.#known.has(exchangeKey(exchange))
     if (queue !== undefined && !this.#known.has(queue)) return false
     if (delay === undefined) return true
     return this.#known.has(targetKey(queue ?? '')) && delay.stops.every((stop) => this.#known.has(stopName(stop)))
   }
 
   /** Makes what a message needs. @throws CeleriacError `BROKER_AUTH`, `BROKER_UNAVAILABLE` */
-  async prepare({ queue, delay, exchange, isTopic }: Outbound, requests: Requests): Promise<void> {
-    if (isTopic) {
-      await this.#once(topicKey(exchange), async () => {
-        await requests.run(`declaring exchange '${exchange}'`, (channel) => channel.assertExchange(exchange, 'topic'))
-      })
-    }
+  async prepare({ queue, delay, exchange, form }: Outbound, requests: Requests): Promise<void> {
+    if (form !== undefined) await this.#once(exchangeKey(exchange), () => ensureExchange(requests, exchange, form))
     if (queue !== undefined) await this.ensureQueue(queue, requests)
     if (delay === undefined || queue === undefined) return
     await this.#once(exchangesKey, () => requests.run('declaring the exchanges of delays', declareExchanges))
@@ -145,6 +142,6 @@ function targetKey(queue: string): string {
   return `${sign}the delays of ${queue}`
 }
 
-function topicKey(exchange: string): string {
+function exchangeKey(exchange: string): string {
   return `${sign}exchange ${exchange}`
 }
