@@ -2,10 +2,13 @@
 import { hostname } from 'node:os'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Broker } from './broker/broker.ts'
+import type { Bus } from './broker/bus.ts'
 import { systemClock } from './clock.ts'
 import { type AppConfig, type AppOptions, resolveConfig, resolveWorkerConfig, type WorkerOptions } from './config.ts'
 import { type Connection, connect } from './connect.ts'
+import { Control } from './control/client.ts'
 import { CeleriacError } from './errors.ts'
+import { LamportClock } from './events/lamport-clock.ts'
 import { isInChild } from './pool/in-child.ts'
 import type { AsyncResult } from './result/async-result.ts'
 import type { ResultStore } from './result/result-store.ts'
@@ -29,6 +32,8 @@ type AnyFunction = (...args: never[]) => unknown
 /** What an open application works with. */
 interface Connected {
   readonly broker: Broker
+  /** Not open yet: most applications never listen. */
+  readonly bus: Bus
   readonly results: ResultStore | undefined
   readonly producer: Producer
   readonly deadLetters: DeadLetters
@@ -51,6 +56,8 @@ export class Celeriac {
   readonly #sender: HandleSender
   #opening: Promise<Connected> | undefined
   #connected: Connected | undefined
+  #bus: Promise<Bus> | undefined
+  #control: Control | undefined
 
   /** Connects to nothing yet. @throws CeleriacError `CONFIG_INVALID` */
   constructor(name: string, options: CeleriacOptions = {}) {
@@ -159,6 +166,24 @@ export class Celeriac {
     return this.#open.deadLetters
   }
 
+  /**
+   * Events and remote control. Connects where that has not been done; closes with the application.
+   * @throws CeleriacError the broker's error
+   */
+  bus(): Promise<Bus> {
+    this.#bus ??= this.#openBus().catch((error) => {
+      this.#bus = undefined
+      throw error
+    })
+    return this.#bus
+  }
+
+  /** Asks the workers of the broker, and tells them what to do; also those of other applications, and Python's. */
+  get control(): Control {
+    this.#control ??= new Control({ bus: () => this.bus(), lamport: new LamportClock(), clock: systemClock })
+    return this.#control
+  }
+
   /** Queues that this application's tasks go to. */
   get queues(): string[] {
     const queues = this.registry.names().map((name) => {
@@ -207,9 +232,12 @@ export class Celeriac {
     if (opening === undefined) return
     await Promise.all([...this.#workers].map((worker) => worker.stop()))
     this.#workers.clear()
+    const bus = this.#bus
     this.#opening = undefined
     this.#connected = undefined
+    this.#bus = undefined
     const { broker, results } = await opening
+    await (await bus?.catch(() => undefined))?.close()
     await broker.close()
     await results?.close()
   }
@@ -239,6 +267,12 @@ export class Celeriac {
     return this.#opening
   }
 
+  async #openBus(): Promise<Bus> {
+    const { bus } = await this.#connect()
+    await bus.open()
+    return bus
+  }
+
   async #openConnections(): Promise<Connected> {
     const { broker: brokerUrl, results: resultsUrl } = this.config
     const { content } = this
@@ -261,7 +295,7 @@ export class Celeriac {
       settings: this.config,
     })
     const deadLetters = new DeadLetters(broker, results, systemClock, content)
-    this.#connected = { broker, results, producer, deadLetters, content }
+    this.#connected = { broker, bus: connection.bus, results, producer, deadLetters, content }
     return this.#connected
   }
 }

@@ -16,13 +16,26 @@ export type {
   Publisher,
   QueueInfo,
 } from './broker/broker.ts'
-export type { Bus, BusMessage, RequestOptions, Subscription } from './broker/bus.ts'
+export type { Bus, BusHeaders, BusMessage, RequestOptions, Subscription } from './broker/bus.ts'
 export type { Lock, LockLease } from './broker/lock.ts'
 export { Chain, chain } from './canvas/chain.ts'
 export { Signature } from './canvas/signature.ts'
 export { type Clock, systemClock, type Timer } from './clock.ts'
 export type { Compression } from './compression.ts'
 export type { Durability, WorkerOptions } from './config.ts'
+export type { Addressing, ControlOptions, InspectOptions } from './control/addressing.ts'
+export type { AddConsumerOptions, Control, RevokeOptions } from './control/client.ts'
+export type { Inspect } from './control/inspect.ts'
+export {
+  type ErrorReply,
+  isErrorReply,
+  type OkReply,
+  type QueueReply,
+  type Replies,
+  type RequestInfo,
+  type ScheduledRequest,
+  type StatsReply,
+} from './control/replies.ts'
 export type { Duration, Size } from './duration.ts'
 export {
   CeleriacError,
@@ -38,6 +51,11 @@ export {
   TaskRevokedError,
   TimeLimitExceeded,
 } from './errors.ts'
+export type { FleetTask } from './events/fleet-task.ts'
+export type { FleetWorker, TaskCounts } from './events/fleet-worker.ts'
+export type { ReceivedEvent } from './events/received-event.ts'
+export { type ReceiveOptions, receiveEvents } from './events/receiver.ts'
+export { FleetState, type FleetStateOptions } from './events/state.ts'
 export type { Logger } from './logger.ts'
 export { AsyncResult, type WaitOptions } from './result/async-result.ts'
 export type {

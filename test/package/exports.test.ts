@@ -8,6 +8,7 @@ it('the package exports these values and no others', () => {
     'Celeriac',
     'CeleriacError',
     'Chain',
+    'FleetState',
     'Ignore',
     'LeaseLostError',
     'MaxRetriesExceededError',
@@ -20,7 +21,9 @@ it('the package exports these values and no others', () => {
     'TimeLimitExceeded',
     'chain',
     'errorCodes',
+    'isErrorReply',
     'isReady',
+    'receiveEvents',
     'systemClock',
   ])
 })
