@@ -4,9 +4,18 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Broker } from './broker/broker.ts'
 import type { Bus } from './broker/bus.ts'
 import { systemClock } from './clock.ts'
-import { type AppConfig, type AppOptions, resolveConfig, resolveWorkerConfig, type WorkerOptions } from './config.ts'
+import {
+  type AppConfig,
+  type AppOptions,
+  resolveConfig,
+  resolveWorkerConfig,
+  type WorkerConfig,
+  type WorkerOptions,
+} from './config.ts'
 import { type Connection, connect } from './connect.ts'
 import { Control } from './control/client.ts'
+import { remember } from './control/revocations.ts'
+import { WorkerNode } from './control/worker-node.ts'
 import { CeleriacError } from './errors.ts'
 import { LamportClock } from './events/lamport-clock.ts'
 import { isInChild } from './pool/in-child.ts'
@@ -23,6 +32,7 @@ import { inputFromWire, validate } from './task/input.ts'
 import { checkTaskDefaults, resolveTaskOptions, type TaskOptions } from './task/options.ts'
 import { Registry, type TaskDefinition } from './task/registry.ts'
 import { type HandleSender, Task } from './task-handle.ts'
+import { Revoked } from './work/revoked.ts'
 import { Worker, type WorkerParts } from './work/worker.ts'
 
 export type CeleriacOptions = AppOptions<TaskRoutes, TaskOptions>
@@ -52,7 +62,8 @@ export class Celeriac {
   #content: Content | undefined
   readonly #taskDefaults: TaskOptions
   readonly #router: Router
-  readonly #workers = new Set<Worker>()
+  /** With their part in the fleet. */
+  readonly #workers = new Map<Worker, WorkerNode | undefined>()
   readonly #sender: HandleSender
   #opening: Promise<Connected> | undefined
   #connected: Connected | undefined
@@ -180,7 +191,15 @@ export class Celeriac {
 
   /** Asks the workers of the broker, and tells them what to do; also those of other applications, and Python's. */
   get control(): Control {
-    this.#control ??= new Control({ bus: () => this.bus(), lamport: new LamportClock(), clock: systemClock })
+    this.#control ??= new Control({
+      bus: () => this.bus(),
+      lamport: new LamportClock(),
+      clock: systemClock,
+      remember: async (ids) => {
+        const [{ broker }, bus] = await Promise.all([this.#connect(), this.bus()])
+        await remember(ids, { broker, bus, clock: systemClock })
+      },
+    })
     return this.#control
   }
 
@@ -219,10 +238,12 @@ export class Celeriac {
       clock: systemClock,
       logger: config.logger,
       worker: name,
+      revoked: new Revoked(systemClock),
     }
     const worker = new Worker({ ...config, name, queues: config.queues ?? this.queues }, parts)
+    const node = config.remoteControl ? await this.#nodeOf(worker, broker, config) : undefined
     await worker.start()
-    this.#workers.add(worker)
+    this.#workers.set(worker, node)
     return worker
   }
 
@@ -230,7 +251,7 @@ export class Celeriac {
   async close(): Promise<void> {
     const opening = this.#opening
     if (opening === undefined) return
-    await Promise.all([...this.#workers].map((worker) => worker.stop()))
+    await Promise.all(Array.from(this.#workers, ([worker, node]) => worker.stop().then(() => node?.stop())))
     this.#workers.clear()
     const bus = this.#bus
     this.#opening = undefined
@@ -267,6 +288,22 @@ export class Celeriac {
     return this.#opening
   }
 
+  /** A worker that cannot be heard or told anything is still a worker. */
+  async #nodeOf(worker: Worker, broker: Broker, { logger, taskEvents }: WorkerConfig): Promise<WorkerNode | undefined> {
+    try {
+      const bus = await this.bus()
+      const { registry, config } = this
+      const parts = { worker, broker, bus, registry, config, clock: systemClock, logger, sendsTaskEvents: taskEvents }
+      const node = new WorkerNode(parts)
+      await node.start()
+      worker.stopping.addEventListener('abort', () => void worker.stop().then(() => node.stop()))
+      return node
+    } catch (error) {
+      logger.error({ worker: worker.name, error }, 'the worker cannot be controlled: it has no part in the fleet')
+      return undefined
+    }
+  }
+
   async #openBus(): Promise<Bus> {
     const { bus } = await this.#connect()
     await bus.open()
@@ -293,6 +330,7 @@ export class Celeriac {
       clock: systemClock,
       content,
       settings: this.config,
+      revoke: (id, options) => this.control.revoke(id, options),
     })
     const deadLetters = new DeadLetters(broker, results, systemClock, content)
     this.#connected = { broker, bus: connection.bus, results, producer, deadLetters, content }

@@ -142,6 +142,12 @@ export interface WorkerOptions {
    * workers itself. @default with `celeriac worker -A`, that module
    */
   readonly module?: string
+  /** Let the pool grow up to `max` and shrink down to `min` with the load. @default its size is fixed */
+  readonly autoscale?: { readonly max: number; readonly min?: number }
+  /** Send events of every task from the start, not only once somebody asks for them. @default false */
+  readonly taskEvents?: boolean
+  /** Answer remote control and tell the fleet that the worker is there. @default true */
+  readonly remoteControl?: boolean
   /** Node name, `name@host`. @default `celeriac-<pid>@<host>` */
   readonly name?: string
   /** Messages at hand, running ones included. @default adapts to how long tasks take */
@@ -162,6 +168,9 @@ export interface WorkerConfig {
   readonly maxTasksPerChild: number
   readonly maxMemoryPerChildBytes: number
   readonly module: string | undefined
+  readonly autoscale: { readonly max: number; readonly min: number } | undefined
+  readonly taskEvents: boolean
+  readonly remoteControl: boolean
   readonly name: string | undefined
   readonly prefetch: number | undefined
   readonly leaseMs: number
@@ -178,6 +187,9 @@ const knownWorkerOptions: readonly (keyof WorkerOptions)[] = [
   'maxTasksPerChild',
   'maxMemoryPerChild',
   'module',
+  'autoscale',
+  'taskEvents',
+  'remoteControl',
   'name',
   'prefetch',
   'lease',
@@ -202,6 +214,9 @@ export function resolveWorkerConfig(options: WorkerOptions, app: AppConfig): Wor
     maxMemoryPerChildBytes:
       maxMemoryPerChild === undefined ? Number.POSITIVE_INFINITY : toBytes(maxMemoryPerChild, 'maxMemoryPerChild'),
     module: module?.startsWith('file:') ? fileURLToPath(module) : module,
+    autoscale: autoscaleOf(options.autoscale),
+    taskEvents: options.taskEvents ?? false,
+    remoteControl: options.remoteControl ?? true,
     name,
     prefetch: prefetch === undefined ? undefined : wholeNumber(prefetch, 'prefetch', 1),
     leaseMs: lease === undefined ? app.leaseMs : toMs(lease, 'lease'),
@@ -210,10 +225,18 @@ export function resolveWorkerConfig(options: WorkerOptions, app: AppConfig): Wor
   }
 }
 
-function poolSizes({ pool = 'async', concurrency, pools = {} }: WorkerOptions): Record<PoolKind, number> {
+function autoscaleOf(bounds: WorkerOptions['autoscale']): WorkerConfig['autoscale'] {
+  if (bounds === undefined) return undefined
+  const max = wholeNumber(bounds.max, 'autoscale.max', 1)
+  return { max, min: wholeNumber(bounds.min ?? 1, 'autoscale.min', 0, max) }
+}
+
+/** The pool of the worker's own kind begins at its smallest, where it grows by itself. */
+function poolSizes({ pool = 'async', concurrency, pools = {}, autoscale }: WorkerOptions): Record<PoolKind, number> {
   refuseUnknown(pools, poolKinds, 'the option `pools` of the worker')
   const cores = availableParallelism()
   const sizes = { async: 100, processes: cores, threads: cores, solo: 1, ...pools }
+  if (autoscale !== undefined) sizes[pool] = Math.max(1, autoscale.min ?? 1)
   if (concurrency !== undefined) sizes[pool] = wholeNumber(concurrency, 'concurrency', 1)
   for (const kind of poolKinds) wholeNumber(sizes[kind], `pools.${kind}`, 1)
   if (sizes.solo !== 1)

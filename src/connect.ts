@@ -6,6 +6,7 @@ import type { Clock } from './clock.ts'
 import type { AppConfig } from './config.ts'
 import { CeleriacError } from './errors.ts'
 import { nearest } from './nearest.ts'
+import { redacted } from './redacted.ts'
 import type { ResultStore } from './result/result-store.ts'
 
 /** What one URL leads to; all parts share what the driver can share. Not yet open. */
@@ -103,9 +104,4 @@ export function connect(url: string, options: ConnectOptions): Promise<Connectio
   }
   if (rest === '') throw new CeleriacError('CONFIG_INVALID', `the URL '${url}' lacks what follows ${scheme}://`)
   return driver(rest, options, url)
-}
-
-/** A URL without its password, for messages and banners. */
-export function redacted(url: string): string {
-  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/[^/@]*?:)[^@]*@/i, '$1***@')
 }

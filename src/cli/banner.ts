@@ -1,6 +1,6 @@
 /** What a starting worker says to people: who it is, where it is connected, and what it can run. */
 import type { Celeriac } from '../app.ts'
-import { redacted } from '../connect.ts'
+import { redacted } from '../redacted.ts'
 import type { Worker } from '../work/worker.ts'
 import type { Paint } from './terminal.ts'
 

@@ -5,8 +5,8 @@
  * Exit codes: 0 it went well, 1 it failed, 2 it was used wrongly. Data goes to stdout, all else to stderr.
  */
 import { Command, CommanderError } from 'commander'
+import { packageVersion } from '../version.ts'
 import { exitCodes, tellFailure, wantsJson } from './failure.ts'
-import { packageVersion } from './version.ts'
 
 /** In the order of the help. */
 const commands = {

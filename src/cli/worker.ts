@@ -7,6 +7,7 @@ import type { Duration, Size } from '../duration.ts'
 import type { Logger } from '../logger.ts'
 import { nearest } from '../nearest.ts'
 import { type Optimization, optimizations, type PoolKind } from '../pool-kinds.ts'
+import { packageVersion } from '../version.ts'
 import type { Worker } from '../work/worker.ts'
 import { openApp } from './connection.ts'
 import type { LogFormat } from './logging.ts'
@@ -14,7 +15,6 @@ import { plural, shortTime } from './output.ts'
 import { onSignals } from './signals.ts'
 import { painter } from './terminal.ts'
 import { duration, type LogLevel, list, logLevel, oneOf, pool, size, wholeNumber } from './values.ts'
-import { packageVersion } from './version.ts'
 
 interface WorkerFlags {
   readonly app: string

@@ -65,10 +65,16 @@ export class Control {
     return this.#tell<Reply>(checkText(method, 'method'), commandArguments, options)
   }
 
-  /** Tasks that are not to be run; with `terminate`, not to go on either. @throws CeleriacError `CONFIG_INVALID` */
+  /**
+   * Tasks that are not to be run, by any worker of ours, those that start later included; with `terminate`, not to go on
+   * either. @throws CeleriacError `CONFIG_INVALID`
+   */
   async revoke(ids: string | readonly string[], options: RevokeOptions = {}): Promise<Replies<OkReply>> {
     const { terminate = false, signal = 'SIGTERM', ...rest } = options
-    return this.#tell('revoke', { task_id: checkIds(ids), terminate, signal }, rest)
+    const revoked = checkIds(ids)
+    checkControlOptions(rest)
+    await this.#mailbox.remember(typeof revoked === 'string' ? [revoked] : revoked)
+    return this.#tell('revoke', { task_id: revoked, terminate, signal }, rest)
   }
 
   /** `revoke` with `terminate`. @throws CeleriacError `CONFIG_INVALID` */

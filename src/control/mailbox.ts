@@ -10,6 +10,8 @@ export interface MailboxParts {
   readonly bus: () => Promise<Bus>
   readonly lamport: LamportClock
   readonly clock: Clock
+  /** Has the broker remember revoked ids, for workers that are not there to hear of them. */
+  readonly remember: (ids: readonly string[]) => Promise<void>
 }
 
 /** Arguments of a command, by Celery's names. */
@@ -20,6 +22,11 @@ export class Mailbox {
 
   constructor(parts: MailboxParts) {
     this.#parts = parts
+  }
+
+  /** See `MailboxParts.remember`. */
+  remember(ids: readonly string[]): Promise<void> {
+    return this.#parts.remember(ids)
   }
 
   /** Resolves to what was answered in time; at once to nothing when no reply is wanted. */

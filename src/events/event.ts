@@ -74,6 +74,8 @@ export interface EventTypes extends TaskEvents {
   'worker-online': WorkerStatus
   'worker-heartbeat': WorkerStatus
   'worker-offline': WorkerStatus
+  /** What every node says to a `worker-elect`; whoever asks for it waits for all. */
+  'worker-elect-ack': { id: string }
 }
 
 export type EventType = keyof EventTypes

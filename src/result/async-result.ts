@@ -14,6 +14,12 @@ export interface ResultSource {
   readonly clock: Clock
   /** The call asked that none be kept. @default false */
   readonly isIgnored?: boolean
+  readonly revoke: (id: string, options: RevokeOptions) => Promise<unknown>
+}
+
+export interface RevokeOptions {
+  /** Also end it where it is running: a child that runs it is killed. @default false: its signal aborts */
+  readonly terminate?: boolean
 }
 
 export interface WaitOptions {
@@ -54,6 +60,14 @@ export class AsyncResult<T = unknown> {
       'RESULT_TIMEOUT',
       `task ${this.id} had not ended after ${options.timeout}; it may still be waiting or running (state: ${await this.state()})`,
     )
+  }
+
+  /**
+   * Has it not run: one that waits never starts, on any worker; one that runs has its `ctx.signal` aborted. Resolves once
+   * that is on its way, whatever the task does then.
+   */
+  async revoke(options: RevokeOptions = {}): Promise<void> {
+    await this.#source.revoke(this.id, options)
   }
 
   /** PENDING while it waits in a queue; UNKNOWN for an id the store has never heard of, or has forgotten. */

@@ -32,6 +32,7 @@ export interface ProducerParts {
   readonly clock: Clock
   readonly content: Content
   readonly settings: ProducerSettings
+  readonly revoke: ResultSource['revoke']
 }
 
 /** The application's settings, for calls and tasks that do not say otherwise. */
@@ -55,7 +56,7 @@ export class Producer implements Sender {
 
   constructor(parts: ProducerParts) {
     this.#parts = parts
-    this.#source = { store: parts.results, clock: parts.clock }
+    this.#source = { store: parts.results, clock: parts.clock, revoke: parts.revoke }
   }
 
   send<Gives>(canvas: Signature<[], Gives> | Chain<Gives>, options?: CallOptions): Promise<AsyncResult<Gives>> {

@@ -14,6 +14,21 @@ export function kwargsRepr(kwargs: Readonly<Record<string, unknown>>): string {
   return cut(repr(kwargs, maxLength))
 }
 
+/** One value, cut as the others. */
+export function valueRepr(value: unknown): string {
+  return cut(repr(value, maxLength))
+}
+
+/** A Python set of texts. */
+export function setRepr(texts: readonly string[]): string {
+  return `{${texts.map(quoted).join(', ')}}`
+}
+
+/** An exception with its one argument. */
+export function errorRepr(name: string, message: string): string {
+  return cut(`${name}(${quoted(message)})`)
+}
+
 /** `budget` = characters still of interest; what lies beyond is cut anyway, so it is not spelt out. */
 function repr(value: unknown, budget: number): string {
   if (budget <= 0) return '...'
@@ -53,8 +68,11 @@ function entriesOf(value: Readonly<Record<string, unknown>>, budget: number): st
   return text
 }
 
+/** With the quotes that Python would take. */
 function quoted(text: string): string {
-  return `'${/['\\\n]/.test(text) ? text.replace(/['\\]/g, '\\$&').replaceAll('\n', '\\n') : text}'`
+  if (!/['\\\n]/.test(text)) return `'${text}'`
+  const escaped = text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')
+  return text.includes("'") && !text.includes('"') ? `"${escaped}"` : `'${escaped.replaceAll("'", "\\'")}'`
 }
 
 function cut(text: string): string {

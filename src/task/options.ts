@@ -5,6 +5,7 @@ import { type Duration, toMs } from '../duration.ts'
 import { CeleriacError } from '../errors.ts'
 import { oneOf, refuseUnknown, wholeNumber } from '../options.ts'
 import { type PoolKind, poolKinds } from '../pool-kinds.ts'
+import { type Rate, toRate } from '../rate.ts'
 import type { ErrorMatch, RetryPolicy } from './retry-policy.ts'
 
 export interface TaskOptions {
@@ -43,6 +44,8 @@ export interface TaskOptions {
   readonly defaultRetryDelay?: Duration
   /** Worker losses a call survives before it is taken for poison. @default 3 */
   readonly maxDeliveries?: number
+  /** How often it may start in one worker, such as `'10/s'`, `'100/m'`, or a number per second. @default no limit */
+  readonly rateLimit?: Rate
   /** After this time of a run `ctx.signal` aborts with `SoftTimeLimitExceeded`. @default no limit */
   readonly softTimeLimit?: Duration
   /** After this time of a run it counts as failed, whether it heeds its signal or not. @default no limit */
@@ -64,6 +67,8 @@ export interface ResolvedTaskOptions extends RetryPolicy {
   readonly maxDeliveries: number
   readonly rejectOnWorkerLost: boolean
   readonly pool: PoolKind | undefined
+  /** As it was said, and as a number. */
+  readonly rateLimit: { readonly text: string; readonly perSecond: number } | undefined
   readonly softTimeLimitMs: number | undefined
   readonly timeLimitMs: number | undefined
   readonly serializer: string | undefined
@@ -81,6 +86,7 @@ const known: readonly (keyof TaskOptions | 'input' | 'bind')[] = [
   'acksLate',
   'rejectOnWorkerLost',
   'pool',
+  'rateLimit',
   'autoretryFor',
   'dontAutoretryFor',
   'maxRetries',
@@ -130,11 +136,17 @@ export function resolveTaskOptions(name: string, own: TaskOptions, defaults: Tas
     maxDeliveries: wholeNumber(maxDeliveries, at('maxDeliveries'), 1),
     rejectOnWorkerLost: options.rejectOnWorkerLost ?? true,
     pool: options.pool === undefined ? undefined : oneOf(options.pool, at('pool'), poolKinds),
+    rateLimit: rateLimitOf(options.rateLimit),
     softTimeLimitMs: ms(options.softTimeLimit, 'softTimeLimit'),
     timeLimitMs: ms(options.timeLimit, 'timeLimit'),
     serializer: options.serializer,
     compression: options.compression === undefined ? undefined : checkCompression(options.compression),
   }
+}
+
+function rateLimitOf(rate: Rate | undefined): ResolvedTaskOptions['rateLimit'] {
+  const perSecond = toRate(rate)
+  return perSecond === undefined ? undefined : { text: String(rate), perSecond }
 }
 
 function errorMatch(match: ErrorMatch | undefined, name: string): ErrorMatch | undefined {

@@ -7,6 +7,7 @@ import type { TaskMessage } from '../send/message.ts'
 import type { Registry } from '../task/registry.ts'
 import { type Attempt, createAttempt, lossesOf } from './attempt.ts'
 import type { Outcome } from './outcome.ts'
+import type { Revoked } from './revoked.ts'
 
 export type Passage =
   | { readonly pass: true; readonly attempt: Attempt }
@@ -14,10 +15,11 @@ export type Passage =
 
 export interface GateParts {
   readonly registry: Registry
+  readonly revoked: Revoked
   readonly content: Content
 }
 
-export function passGate(delivery: Delivery, { registry, content }: GateParts, nowMs: number): Passage {
+export function passGate(delivery: Delivery, { registry, content, revoked }: GateParts, nowMs: number): Passage {
   let message: TaskMessage
   try {
     message = decodeTask(delivery.message, content)
@@ -25,6 +27,7 @@ export function passGate(delivery: Delivery, { registry, content }: GateParts, n
     return { pass: false, message: undefined, outcome: { kind: 'poison', error, reason: 'unreadable' } }
   }
   const refuse = (outcome: Outcome): Passage => ({ pass: false, message, outcome })
+  if (revoked.covers(message)) return refuse({ kind: 'revoked', terminated: false, signum: null })
   if (message.expiresMs !== null && message.expiresMs <= nowMs) return refuse({ kind: 'expired' })
   if (message.etaMs !== null && message.etaMs > nowMs) return refuse({ kind: 'early', delayMs: message.etaMs - nowMs })
   const definition = registry.get(message.task)

@@ -16,6 +16,7 @@ import { outcomeOfStop, Revocation, WorkerShutdown } from '../pool/stop-reasons.
 import type { PoolKind } from '../pool-kinds.ts'
 import { decodeTask } from '../send/decode-task.ts'
 import { type Attempt, lossesOf } from './attempt.ts'
+import { Autoscaler } from './autoscaler.ts'
 import { acknowledged } from './early-ack.ts'
 import { type GateParts, passGate } from './gate.ts'
 import { Lane } from './lane.ts'
@@ -23,6 +24,8 @@ import type { WorkerObserver } from './observer.ts'
 import type { Outcome } from './outcome.ts'
 import { pauseMs } from './pause.ts'
 import { createPool, type PoolSettings } from './pools.ts'
+import { RateLimits } from './rate-limits.ts'
+import type { Revoked } from './revoked.ts'
 import type { Settled, SettleParts } from './settle.ts'
 import { Settling } from './settling.ts'
 
@@ -33,6 +36,8 @@ export interface WorkerSettings extends PoolSettings {
   readonly pool: PoolKind
   /** Messages at hand, running ones included; undefined adapts. */
   readonly prefetch: number | undefined
+  /** Bounds of its pool's size; undefined = it is fixed. */
+  readonly autoscale: { readonly max: number; readonly min: number } | undefined
   readonly leaseMs: number
   readonly shutdownTimeoutMs: number
 }
@@ -79,6 +84,8 @@ export class Worker {
   readonly #observers = new Set<WorkerObserver>()
   readonly #stopping = new AbortController()
   readonly #limits = new Map<string, Limits>()
+  readonly #rates: RateLimits
+  readonly #autoscaler: Autoscaler | undefined
   /** Runs by task. */
   readonly #totals = new Map<string, number>()
   #consumer: Consumer | undefined
@@ -104,6 +111,20 @@ export class Worker {
     this.#queues = new Set(settings.queues)
     this.#settling = new Settling(parts)
     this.#lane = this.#addLane(settings.pool)
+    this.#rates = new RateLimits(parts.clock)
+    for (const name of parts.registry.names())
+      this.#rates.set(name, parts.registry.get(name)?.options.rateLimit?.perSecond)
+    const lane = this.#lane
+    const scaled = {
+      get size() {
+        return lane.pool.size
+      },
+      get demand() {
+        return lane.running.size + lane.waiting.length
+      },
+      resize: (size: number) => this.resize(size),
+    }
+    if (settings.autoscale !== undefined) this.#autoscaler = new Autoscaler(scaled, settings.autoscale, parts.clock)
   }
 
   /** Starts its children, if it has some, and begins to consume. @throws CeleriacError why they cannot run the application */
@@ -114,6 +135,7 @@ export class Worker {
     this.#fetchedAt = this.#parts.clock.monotonic()
     // Kept referenced: a worker that waits for messages is alive.
     this.#stallCheck = setInterval(() => this.#handBackStalled(), stallMs)
+    this.#autoscaler?.start()
     this.#loop = this.#consume(this.#consumer)
   }
 
@@ -176,6 +198,21 @@ export class Worker {
     this.#limits.set(task, limits)
   }
 
+  /** How often a task may start here. @param perSecond undefined = no limit */
+  limitRate(task: string, perSecond: number | undefined): void {
+    this.#rates.set(task, perSecond)
+  }
+
+  /** Undefined where its size is fixed. */
+  get autoscaler(): Autoscaler | undefined {
+    return this.#autoscaler
+  }
+
+  /** Aborts when it begins to stop. */
+  get stopping(): AbortSignal {
+    return this.#stopping.signal
+  }
+
   /** Changes the size of its pool. @param size at least 1 */
   resize(size: number): void {
     this.#lane.pool.resize(size)
@@ -183,15 +220,20 @@ export class Worker {
     this.#onRoom()
   }
 
+  /** What must not start here. */
+  get revoked(): Revoked {
+    return this.#parts.revoked
+  }
+
   /**
-   * Revokes what it has of the tasks: what waits for a slot is not started, what runs has its signal aborted, and with
-   * `terminate` it is ended by force. Tells which of them were running.
+   * Stops what runs of the revoked tasks: its signal aborts, and with `terminate` it is ended by force. Tells which of
+   * them were running.
    */
-  revoke(ids: ReadonlySet<string>, terminate: boolean, signum: string | number | null): string[] {
+  stopRevoked(terminate: boolean, signum: string | number | null): string[] {
     const found: string[] = []
     for (const lane of this.#lanes.values()) {
       for (const [execution, attempt] of lane.running) {
-        if (!ids.has(attempt.message.id)) continue
+        if (!this.revoked.covers(attempt.message)) continue
         found.push(attempt.message.id)
         const reason = new Revocation(terminate, signum)
         if (!terminate) execution.abort(reason)
@@ -323,6 +365,11 @@ export class Worker {
     const { attempt } = passage
     const { message, definition } = attempt
     const losses = lossesOf(message, delivery)
+    const waitMs = this.#rates.take(message.task)
+    if (waitMs > 0) {
+      this.#settle({ delivery, message, attempt: undefined }, { kind: 'early', delayMs: waitMs }, 0)
+      return
+    }
     const isOnTrial = lane.pool.kind !== 'processes' && losses > 0 && losses + 1 >= definition.options.maxDeliveries
     if (isOnTrial && this.#onTrial !== undefined) {
       this.#settle({ delivery, message, attempt: undefined }, { kind: 'early', delayMs: trialPauseMs }, 0)
@@ -416,6 +463,7 @@ export class Worker {
 
   async #stop(): Promise<void> {
     this.#stopping.abort()
+    this.#autoscaler?.stop()
     this.#onRoom()
     this.#handBackAll()
     await this.#loop

@@ -24,7 +24,7 @@ describe('the text of arguments', () => {
     [[1], '(1,)'],
     [[1, 'two', null, true, false, undefined, 1.5], "(1, 'two', None, True, False, None, 1.5)"],
     [[[1, [2]], { a: { b: 'ä' } }], "([1, [2]], {'a': {'b': 'ä'}})"],
-    [["it's", 'a\\b', 'a\nb'], "('it\\'s', 'a\\\\b', 'a\\nb')"],
+    [["it's", 'a\\b', 'a\nb'], "(\"it's\", 'a\\\\b', 'a\\nb')"],
     [[new Date(0)], "('1970-01-01T00:00:00.000Z',)"],
     [[new Uint8Array([255, 0, 16])], "(b'ff0010',)"],
   ])('%j is %s', (args, text) => {
