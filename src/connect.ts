@@ -1,6 +1,7 @@
 /** From a URL to a driver. Drivers are loaded when first asked for, so that nobody pays for those he does not use. */
 import type { Broker } from './broker/broker.ts'
 import type { Bus } from './broker/bus.ts'
+import type { Limiter } from './broker/limiter.ts'
 import type { Lock } from './broker/lock.ts'
 import type { Clock } from './clock.ts'
 import type { AppConfig } from './config.ts'
@@ -16,6 +17,8 @@ export interface Connection {
   readonly results: ResultStore
   /** Undefined where the driver has none (RabbitMQ). */
   readonly lock: Lock | undefined
+  /** Undefined where the driver has none (RabbitMQ). */
+  readonly limiter: Limiter | undefined
 }
 
 type ConnectOptions = Pick<AppConfig, 'durability' | 'resultExpiresMs' | 'publishTimeoutMs' | 'logger'> & {
@@ -33,6 +36,7 @@ const drivers: Record<string, Driver> = {
       bus: new driver.SqliteBus(store),
       results: new driver.SqliteResultStore(store),
       lock: new driver.SqliteLock(store),
+      limiter: new driver.SqliteLimiter(store),
     }
   },
   async memory(name, { clock, resultExpiresMs }) {
@@ -43,6 +47,7 @@ const drivers: Record<string, Driver> = {
       bus: new driver.MemoryBus(options),
       results: new driver.MemoryResultStore(options),
       lock: new driver.MemoryLock(options),
+      limiter: new driver.MemoryLimiter(options),
     }
   },
   redis,
@@ -63,6 +68,7 @@ async function redis(_rest: string, options: ConnectOptions, url: string): Promi
     bus: new driver.RedisBus(client),
     results: new driver.RedisResultStore(client),
     lock: new driver.RedisLock(client),
+    limiter: new driver.RedisLimiter(client),
   }
 }
 
@@ -74,6 +80,7 @@ async function rabbitmq(_rest: string, options: ConnectOptions, url: string): Pr
     bus: new driver.RabbitmqBus(client),
     results: new driver.RabbitmqResultStore(client),
     lock: undefined,
+    limiter: undefined,
   }
 }
 

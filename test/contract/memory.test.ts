@@ -1,14 +1,22 @@
-import { expect } from 'vitest'
+import { expect, it } from 'vitest'
 import type { MemoryConsumer } from '../../src/drivers/memory/consumer.ts'
 import {
   MemoryBroker,
   MemoryBus,
+  MemoryLimiter,
   MemoryLock,
   MemoryResultStore,
   MemoryStore,
   memoryCapabilities,
 } from '../../src/drivers/memory/index.ts'
-import { brokerContract, busContract, lockContract, ManualClock, resultContract } from '../../src/testing/index.ts'
+import {
+  brokerContract,
+  busContract,
+  limiterContract,
+  lockContract,
+  ManualClock,
+  resultContract,
+} from '../../src/testing/index.ts'
 
 interface Connection {
   open(): Promise<void>
@@ -78,4 +86,34 @@ lockContract('memory', {
     const { options, open, time } = openStore()
     return { ...time, lock: await open(new MemoryLock(options)), peer: () => open(new MemoryLock(options)) }
   },
+})
+
+limiterContract('memory', {
+  open: async () => {
+    const { options, open, time } = openStore()
+    return {
+      ...time,
+      limiter: await open(new MemoryLimiter(options)),
+      peer: () => open(new MemoryLimiter(options)),
+      kept: async () => {
+        options.store.limits.purge(options.clock.now())
+        return options.store.limits.size
+      },
+    }
+  },
+})
+
+it('the memory limiter keeps no more than is in use, however many names come by', async () => {
+  const clock = new ManualClock()
+  const store = new MemoryStore()
+  const limiter = new MemoryLimiter({ store, clock })
+
+  for (let n = 0; n < 10_000; n++) {
+    await limiter.reserve([{ key: `tenant-${n}`, limit: 1, perMs: 1_000, maxWaitMs: 0 }])
+    await limiter.acquire([{ key: `tenant-${n}`, limit: 1, holder: 'a' }], 1_000)
+    await limiter.claim(`tenant-${n}`, 'a', 1_000)
+    if (n % 100 === 0) await clock.advance(10_000)
+  }
+
+  expect(store.limits.size).toBeLessThan(3_000)
 })

@@ -2,7 +2,7 @@
 import { Redis } from 'ioredis'
 import { beforeAll } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
-import { RedisClient } from '../../src/drivers/redis/index.ts'
+import { RedisClient, type RedisClientOptions } from '../../src/drivers/redis/index.ts'
 import type { Logger } from '../../src/logger.ts'
 import { type RedisServer, redisUrl } from '../servers/index.ts'
 
@@ -26,12 +26,18 @@ export function redisServer(): () => Pick<RedisServer, 'url' | 'port'> {
   }
 }
 
-export function redisClient(url: string, { resultExpiresMs = Number.POSITIVE_INFINITY } = {}): RedisClient {
+export function redisClient(
+  url: string,
+  {
+    resultExpiresMs = Number.POSITIVE_INFINITY,
+    clock = systemClock,
+  }: Partial<Pick<RedisClientOptions, 'resultExpiresMs' | 'clock'>> = {},
+): RedisClient {
   return new RedisClient({
     url,
     resultExpiresMs,
     publishTimeoutMs: 10_000,
-    clock: systemClock,
+    clock,
     logger: silent,
   })
 }

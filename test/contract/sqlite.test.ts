@@ -1,17 +1,19 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { cleanUp } from '../../src/drivers/sqlite/clean-up.ts'
 import type { SqliteConsumer } from '../../src/drivers/sqlite/consumer.ts'
 import {
   SqliteBroker,
   SqliteBus,
+  SqliteLimiter,
   SqliteLock,
   SqliteResultStore,
   SqliteStore,
   type SqliteStoreOptions,
   sqliteCapabilities,
 } from '../../src/drivers/sqlite/index.ts'
-import { brokerContract, busContract, lockContract, resultContract } from '../../src/testing/index.ts'
+import { brokerContract, busContract, limiterContract, lockContract, resultContract } from '../../src/testing/index.ts'
 
 interface Connection {
   open(): Promise<void>
@@ -82,5 +84,23 @@ lockContract('sqlite', {
   open: async () => {
     const { store, open, time } = await openFile()
     return { ...time, lock: await open(new SqliteLock(store())), peer: () => open(new SqliteLock(store())) }
+  },
+})
+
+limiterContract('sqlite', {
+  open: async () => {
+    const { store, open, time } = await openFile()
+    const own = store()
+    return {
+      ...time,
+      limiter: await open(new SqliteLimiter(own)),
+      peer: () => open(new SqliteLimiter(store())),
+      kept: (name) =>
+        own.write(() => {
+          cleanUp(own, Date.now())
+          const tables = ['bucket', 'slot', 'claim']
+          return tables.reduce((n, table) => n + own.all(`SELECT 1 FROM ${table} WHERE key = ?`, name).length, 0)
+        }),
+    }
   },
 })

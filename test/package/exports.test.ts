@@ -33,6 +33,7 @@ it('celeriac/testing exports the suites and the manual clock', () => {
     'ManualClock',
     'brokerContract',
     'busContract',
+    'limiterContract',
     'lockContract',
     'resultContract',
   ])

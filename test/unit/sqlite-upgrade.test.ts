@@ -15,6 +15,19 @@ async function openBroker(path: string): Promise<SqliteBroker> {
   return broker
 }
 
+/** Every table with its columns, and the indexes. */
+function layout(path: string): unknown {
+  const file = new Database(path)
+  const rows = file
+    .prepare(
+      `SELECT m.type, m.name, c.name AS column, c.type AS holds, c."notnull", c.dflt_value, c.pk
+       FROM sqlite_master m LEFT JOIN pragma_table_info(m.name) c ORDER BY m.name, c.cid`,
+    )
+    .all()
+  file.close()
+  return rows
+}
+
 it('a file of the first layout is brought up to date with all it holds', async () => {
   const path = join(folder, 'first.db')
   const properties = { contentType: 'application/json', contentEncoding: 'utf-8' }
@@ -27,6 +40,7 @@ it('a file of the first layout is brought up to date with all it holds', async (
   const file = new Database(path)
   file.exec('ALTER TABLE leased DROP COLUMN due')
   file.exec('ALTER TABLE bus DROP COLUMN headers')
+  for (const table of ['bucket', 'slot', 'claim']) file.exec(`DROP TABLE ${table}`)
   file.exec('PRAGMA user_version = 1')
   file.close()
 
@@ -38,4 +52,6 @@ it('a file of the first layout is brought up to date with all it holds', async (
   expect([plain, delayed].map((found) => found.map(({ message }) => message.body))).toEqual([['ready'], ['later']])
   expect(await broker.depth('q')).toEqual({ ready: 1, delayed: 1, inFlight: 0 })
   await broker.close()
+  await (await openBroker(join(folder, 'new.db'))).close()
+  expect(layout(path)).toEqual(layout(join(folder, 'new.db')))
 })

@@ -4,6 +4,7 @@
  */
 export { MemoryBroker, memoryCapabilities } from './broker.ts'
 export { MemoryBus } from './bus.ts'
+export { MemoryLimiter } from './limiter.ts'
 export { MemoryLock } from './lock.ts'
 export { MemoryResultStore } from './result-store.ts'
 export { type MemoryOptions, MemoryStore, memoryStore } from './store.ts'

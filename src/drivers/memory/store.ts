@@ -1,17 +1,18 @@
 /**
- * What one `memory://name` holds: queues, results, listeners and locks, shared by every connection of the process and
+ * What one `memory://name` holds: queues, results, listeners, locks and limits, shared by every connection of the process and
  * gone with it. Nothing here waits or sets timers. Time is told to it: whoever looks passes the present time, and what
  * fell due meanwhile is done first.
  */
 import { type OutgoingMessage, priorityOf } from '../../broker/broker.ts'
 import type { Clock } from '../../clock.ts'
 import { BusHub } from './bus-hub.ts'
+import { LimitTable } from './limit-table.ts'
 import { LockTable } from './lock-table.ts'
 import { type Holder, MemoryQueue } from './queue.ts'
 import { ResultTable } from './result-table.ts'
 import { storeMessage } from './stored-message.ts'
 
-/** What the memory driver's broker, bus, results and locks are opened with. Those with one store work together. */
+/** What the memory driver's broker, bus, results, locks and limits are opened with. Those with one store work together. */
 export interface MemoryOptions {
   readonly store: MemoryStore
   /** @default the system's */
@@ -27,6 +28,7 @@ export class MemoryStore {
   readonly results = new ResultTable()
   readonly bus = new BusHub()
   readonly locks = new LockTable()
+  readonly limits = new LimitTable()
   readonly #queues = new Map<string, MemoryQueue>()
   /** Lost consumers that still have messages, until their leases run out. */
   readonly #lost = new Set<Holder>()
@@ -93,7 +95,7 @@ export class MemoryStore {
 }
 
 /** The number is to change with the shape of `MemoryStore`, so that two versions in one process do not share. */
-const registryKey = Symbol.for('celeriac.memory.1')
+const registryKey = Symbol.for('celeriac.memory.2')
 
 /** The store of `memory://name`, the same for the whole process, also where this module is loaded twice. */
 export function memoryStore(name = ''): MemoryStore {

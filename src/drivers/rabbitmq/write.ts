@@ -16,12 +16,13 @@ export function write(
   { exchange, routingKey, content, options }: Outbound,
   confirmed?: (error: Error | null) => void,
 ): void {
+  const readable = { ...options, headers: withoutShorts(options.headers) }
   try {
-    channel.publish(exchange, routingKey, content, options, confirmed)
+    channel.publish(exchange, routingKey, content, readable, confirmed)
   } catch (refusal) {
     if (isClosing(refusal)) throw refusal
     try {
-      channel.publish(exchange, routingKey, content, { ...options, headers: plain(options.headers) }, confirmed)
+      channel.publish(exchange, routingKey, content, { ...options, headers: plain(readable.headers) }, confirmed)
     } catch (error) {
       throw isClosing(error) ? error : refusalOf(error, routingKey)
     }
@@ -30,6 +31,28 @@ export function write(
 
 export function isClosing(error: unknown): boolean {
   return (error as Error).name === 'IllegalOperationError'
+}
+
+/**
+ * amqplib writes numbers in as few bytes as they take. Those of 16 bits have a type that RabbitMQ and Python's client
+ * read differently (`s`: a number or a short text), which costs Python its connection; it reads those of 8 bits without
+ * their sign. So all but the smallest are written in 32 bits.
+ */
+function withoutShorts(value: unknown): unknown {
+  if (typeof value === 'number') {
+    const isShort = Number.isInteger(value) && (value > 127 || value < 0) && value >= -0x8000 && value < 0x8000
+    return isShort ? { '!': 'int32', value } : value
+  }
+  if (typeof value !== 'object' || value === null || Buffer.isBuffer(value)) return value
+  let copy: unknown
+  for (const key in value) {
+    const old = (value as Record<string, unknown>)[key]
+    const readable = typeof old === 'string' ? old : withoutShorts(old)
+    if (readable === old) continue
+    copy ??= Array.isArray(value) ? [...value] : { ...value }
+    ;(copy as Record<string, unknown>)[key] = readable
+  }
+  return copy ?? value
 }
 
 /** Headers as JSON has them: NaN becomes null, and numbers beyond 64 bits are told to be doubles. */

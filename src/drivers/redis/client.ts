@@ -1,5 +1,5 @@
 /**
- * What broker, bus, results and locks of an application share: one connection for commands, one for subscriptions, and
+ * What broker, bus, results, locks and limits of an application share: one connection for commands, one for subscriptions, and
  * the settings. It opens with its first user and closes with its last.
  */
 import { randomUUID } from 'node:crypto'

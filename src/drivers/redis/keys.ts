@@ -34,6 +34,9 @@
  *     Pceleriac:join:<group>       hash    who joined, or that it is closed, see `result-join.ts`; expires with results
  *     Pceleriac:lock:<name>        string  who holds it and the token; expires with the lease
  *     Pceleriac:lock-token         string  counts tokens of all locks
+ *     Pceleriac:bucket:<key>       string  what is given out of a rate, see `limiter.ts`; expires when all of it is due
+ *     Pceleriac:slots:<key>        zset    holder, by when its lease is over: epoch ms; expires with the last
+ *     Pceleriac:claim:<key>        string  the value it stands for; expires with the claim
  *
  * A place is a step (`0`, `3`, `6`, `9`), or `d<due>/<step>` for a message that was taken while it was delayed. An
  * envelope that a lost consumer held begins with the key `celeriac-losses`, which Python carries along.

@@ -5,6 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { strike } from './bell.ts'
 import { type Database, isBusy, openDatabase, type SqlValue } from './binding.ts'
+import { cleanUp } from './clean-up.ts'
 import { giveBackAll } from './give-back.ts'
 import { configure, type Durability } from './schema.ts'
 import { Turnstile } from './turnstile.ts'
@@ -21,8 +22,6 @@ export type LeaseOrder = { hold: number; leaseMs: number } | { drop: number } | 
 const renewalsPerLease = 6
 const cleaningIntervalMs = 30_000
 const busyRetryMs = 2
-/** Bus messages are read within milliseconds; a minute serves the slowest listener. */
-const busMessageLifeMs = 60_000
 
 const { path, durability, turnstile: shared } = workerData as LeaseThreadData
 const turnstile = new Turnstile(shared)
@@ -99,10 +98,7 @@ function untilNext(): number {
 
 function clean(): void {
   cleanAt = Date.now() + cleaningIntervalMs
-  run('DELETE FROM bus WHERE at < ?', Date.now() - busMessageLifeMs)
-  run('DELETE FROM join_part WHERE group_id IN (SELECT group_id FROM join_state WHERE expires < ?)', Date.now())
-  run('DELETE FROM join_state WHERE expires < ?', Date.now())
-  run('DELETE FROM result WHERE seq IN (SELECT seq FROM result ORDER BY seq LIMIT 10000) AND expires < ?', Date.now())
+  cleanUp({ run }, Date.now())
   db.exec('PRAGMA incremental_vacuum(1000)')
 }
 

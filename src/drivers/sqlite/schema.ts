@@ -18,6 +18,20 @@ import type { Database } from './binding.ts'
 /** Raised when the tables change; a file of a version without an upgrade is refused. */
 const schemaVersion = 3
 
+/** Buckets, slots and claims, see `broker/limiter.ts` and `broker/token-bucket.ts`. There may be many of the first and the last. */
+const limitTables = `
+CREATE TABLE bucket(
+  key TEXT PRIMARY KEY, since INTEGER NOT NULL, taken INTEGER NOT NULL, tokens REAL NOT NULL, per_ms REAL NOT NULL,
+  expires INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX bucket_expires ON bucket(expires);
+
+CREATE TABLE slot(
+  key TEXT, holder TEXT, expires INTEGER NOT NULL, PRIMARY KEY(key, holder)) WITHOUT ROWID;
+
+CREATE TABLE claim(key TEXT PRIMARY KEY, value TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX claim_expires ON claim(expires);
+`
+
 const tables = `
 CREATE TABLE queue(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, paused INTEGER NOT NULL DEFAULT 0);
 
@@ -56,12 +70,12 @@ CREATE TABLE lock(name TEXT PRIMARY KEY, token INTEGER NOT NULL, expires INTEGER
 
 CREATE TABLE bus(id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, topic TEXT NOT NULL, reply_to TEXT,
   payload TEXT NOT NULL, headers TEXT NOT NULL DEFAULT '{}');
-`
+${limitTables}`
 
 /** What brings a file of an older version to the next one. */
 const upgrades: Readonly<Record<number, string>> = {
   1: 'ALTER TABLE leased ADD COLUMN due INTEGER',
-  2: "ALTER TABLE bus ADD COLUMN headers TEXT NOT NULL DEFAULT '{}'",
+  2: `ALTER TABLE bus ADD COLUMN headers TEXT NOT NULL DEFAULT '{}'; ${limitTables}`,
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * One process's connection to the file, shared by its broker, results, bus and locks; and the group commit.
+ * One process's connection to the file, shared by its broker, results, bus, locks and limits; and the group commit.
  *
  * Whatever is asked for in one turn of the event loop is written in one transaction at the end of it, in a fixed order
  * of phases, and every promise resolves after the commit. If the commit fails, all of the turn fails and nothing is
