@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Broker } from './broker/broker.ts'
 import type { Bus } from './broker/bus.ts'
+import type { Limiter } from './broker/limiter.ts'
 import { systemClock } from './clock.ts'
 import {
   type AppConfig,
@@ -44,6 +45,8 @@ interface Connected {
   readonly broker: Broker
   /** Not open yet: most applications never listen. */
   readonly bus: Bus
+  /** Not open yet either. */
+  readonly limiter: Limiter | undefined
   readonly results: ResultStore | undefined
   readonly producer: Producer
   readonly deadLetters: DeadLetters
@@ -68,6 +71,7 @@ export class Celeriac {
   #opening: Promise<Connected> | undefined
   #connected: Connected | undefined
   #bus: Promise<Bus> | undefined
+  #limiter: Promise<Limiter> | undefined
   #control: Control | undefined
 
   /** Connects to nothing yet. @throws CeleriacError `CONFIG_INVALID` */
@@ -239,6 +243,7 @@ export class Celeriac {
       logger: config.logger,
       worker: name,
       revoked: new Revoked(systemClock),
+      limiter: this.#usesLimits() ? await this.#openLimiter() : undefined,
     }
     const worker = new Worker({ ...config, name, queues: config.queues ?? this.queues }, parts)
     const node = config.remoteControl ? await this.#nodeOf(worker, broker, config) : undefined
@@ -254,11 +259,14 @@ export class Celeriac {
     await Promise.all(Array.from(this.#workers, ([worker, node]) => worker.stop().then(() => node?.stop())))
     this.#workers.clear()
     const bus = this.#bus
+    const limiter = this.#limiter
     this.#opening = undefined
     this.#connected = undefined
     this.#bus = undefined
+    this.#limiter = undefined
     const { broker, results } = await opening
     await (await bus?.catch(() => undefined))?.close()
+    await (await limiter?.catch(() => undefined))?.close()
     await broker.close()
     await results?.close()
   }
@@ -286,6 +294,30 @@ export class Celeriac {
       throw error
     })
     return this.#opening
+  }
+
+  /** Whether a task is limited in all workers together. */
+  #usesLimits(): boolean {
+    return this.registry.names().some((name) => {
+      const { concurrency, rateLimit } = (this.registry.get(name) as TaskDefinition).options
+      return concurrency !== undefined || rateLimit?.scope === 'cluster'
+    })
+  }
+
+  /** @throws CeleriacError `UNSUPPORTED` where neither broker nor results can keep limits */
+  #openLimiter(): Promise<Limiter> {
+    this.#limiter ??= this.#connect().then(async ({ limiter }) => {
+      if (limiter === undefined) {
+        throw new CeleriacError(
+          'UNSUPPORTED',
+          'limits that hold for all workers together (`concurrency`, `unique`, a `rateLimit` of the cluster) need SQLite or ' +
+            'Redis as broker, or for results: RabbitMQ cannot keep them',
+        )
+      }
+      await limiter.open()
+      return limiter
+    })
+    return this.#limiter
   }
 
   /** A worker that cannot be heard or told anything is still a worker. */
@@ -318,8 +350,11 @@ export class Celeriac {
     await connection.broker.open()
     const { broker } = connection
     let results: ResultStore | undefined
+    let { limiter } = connection
     if (resultsUrl !== undefined) {
-      results = resultsUrl === brokerUrl ? connection.results : (await connect(resultsUrl, options)).results
+      const second = resultsUrl === brokerUrl ? connection : await connect(resultsUrl, options)
+      results = second.results
+      limiter ??= second.limiter
       await results.open()
     }
     const producer = new Producer({
@@ -331,9 +366,10 @@ export class Celeriac {
       content,
       settings: this.config,
       revoke: (id, options) => this.control.revoke(id, options),
+      limiter: () => this.#openLimiter(),
     })
     const deadLetters = new DeadLetters(broker, results, systemClock, content)
-    this.#connected = { broker, bus: connection.bus, results, producer, deadLetters, content }
+    this.#connected = { broker, bus: connection.bus, limiter, results, producer, deadLetters, content }
     return this.#connected
   }
 }

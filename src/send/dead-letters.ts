@@ -148,7 +148,12 @@ export class DeadLetters {
 
   #revived(letter: DeadLetter, edit: Arguments = {}): OutgoingMessage {
     const { message } = letter
-    const { dead: _dead, losses: _losses, ...celeriac } = (message.headers.celeriac ?? {}) as CeleriacHeader
+    const {
+      dead: _dead,
+      losses: _losses,
+      reserved: _reserved,
+      ...celeriac
+    } = (message.headers.celeriac ?? {}) as CeleriacHeader
     const headers = {
       ...withoutRoutingHistory(message.headers),
       retries: 0,

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { Broker, OutgoingMessage } from '../broker/broker.ts'
+import type { Limiter } from '../broker/limiter.ts'
 import type { AnySignature, Chain } from '../canvas/chain.ts'
 import type { Sender, Signature } from '../canvas/signature.ts'
 import type { Clock } from '../clock.ts'
@@ -16,6 +17,7 @@ import type { ResultRecord, ResultStore } from '../result/result-store.ts'
 import { type CallOptions, etaOf, expiresOf } from '../task/call-options.ts'
 import { runningTask } from '../task/context.ts'
 import { inputFromWire, validate, type WireArguments } from '../task/input.ts'
+import { keyOfArguments, keyOfCall, limitName, type ResolvedUnique } from '../task/limits.ts'
 import type { Registry, TaskDefinition } from '../task/registry.ts'
 import type { Successor } from './composite.ts'
 import type { Content } from './content.ts'
@@ -33,6 +35,8 @@ export interface ProducerParts {
   readonly content: Content
   readonly settings: ProducerSettings
   readonly revoke: ResultSource['revoke']
+  /** For calls that are unique. @throws CeleriacError `UNSUPPORTED` */
+  readonly limiter: () => Promise<Limiter>
 }
 
 /** The application's settings, for calls and tasks that do not say otherwise. */
@@ -71,6 +75,10 @@ export class Producer implements Sender {
     const position = positionHere()
     if (this.#parts.registry.get(task)?.input !== undefined)
       for (const wire of calls) await this.#checkInput(task, wire)
+    if (this.#parts.registry.get(task)?.options.unique !== undefined) {
+      const ready = calls.map((wire) => this.#call(task, wire, options, position, nowMs))
+      return Promise.all(ready.map((call) => this.#sendUnique(call, nowMs)))
+    }
     const sent: AsyncResult[] = []
     const call = (wire: WireArguments): TaskCall => {
       const ready = this.#call(task, wire, options, position, nowMs)
@@ -113,8 +121,34 @@ export class Producer implements Sender {
     const nowMs = this.#parts.clock.now()
     const own = options === undefined ? parts.options : { ...parts.options, ...options }
     const call = this.#call(parts.task, parts, own, positionHere(), nowMs)
+    if (this.#parts.registry.get(parts.task)?.options.unique !== undefined) return this.#sendUnique(call, nowMs)
     await this.#publish([call], nowMs)
     return this.#resultOf(call.id, call.ignoreResult)
+  }
+
+  /** Sends it, unless one with its key was sent a short time ago: then that one's result is the answer. */
+  async #sendUnique(call: TaskCall, nowMs: number): Promise<AsyncResult> {
+    const { registry, limiter: open } = this.#parts
+    const { input, options } = registry.get(call.task) as TaskDefinition
+    const { key: keyFunction, forMs } = options.unique as ResolvedUnique
+    const { args, kwargs } = call
+    const own =
+      keyFunction === undefined
+        ? keyOfArguments(args, kwargs)
+        : keyOfCall(keyFunction, input !== undefined, args, kwargs)
+    const key = limitName(call.task, own)
+    const limiter = await open()
+    const id = await limiter.claim(key, call.id, forMs)
+    if (id === call.id) {
+      try {
+        await this.#publish([call], nowMs)
+      } catch (error) {
+        // Nothing was sent, so nothing must keep the next one from being sent.
+        await limiter.unclaim(key, id).catch(() => undefined)
+        throw error
+      }
+    }
+    return this.#resultOf(id, call.ignoreResult)
   }
 
   async #sendChain(steps: readonly AnySignature[], options: CallOptions = {}): Promise<AsyncResult> {

@@ -65,6 +65,8 @@ export interface CeleriacHeader {
   readonly attempts?: readonly AttemptRecord[]
   /** Children of workers that were lost with this message; the broker counts the workers. */
   readonly losses?: number
+  /** When the token of a rate limit is there that was reserved for this message, epoch ms. */
+  readonly reserved?: number
   readonly dead?: DeadLetterHeader
 }
 

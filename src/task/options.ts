@@ -5,7 +5,20 @@ import { type Duration, toMs } from '../duration.ts'
 import { CeleriacError } from '../errors.ts'
 import { oneOf, refuseUnknown, wholeNumber } from '../options.ts'
 import { type PoolKind, poolKinds } from '../pool-kinds.ts'
-import { type Rate, toRate } from '../rate.ts'
+import type { Rate } from '../rate.ts'
+import {
+  type CircuitBreakerOptions,
+  type ConcurrencyOptions,
+  type RateLimitOptions,
+  type ResolvedCircuitBreaker,
+  type ResolvedRateLimit,
+  type ResolvedUnique,
+  resolveCircuitBreaker,
+  resolveConcurrency,
+  resolveRateLimit,
+  resolveUnique,
+  type UniqueOptions,
+} from './limits.ts'
 import type { ErrorMatch, RetryPolicy } from './retry-policy.ts'
 
 export interface TaskOptions {
@@ -44,8 +57,17 @@ export interface TaskOptions {
   readonly defaultRetryDelay?: Duration
   /** Worker losses a call survives before it is taken for poison. @default 3 */
   readonly maxDeliveries?: number
-  /** How often it may start in one worker, such as `'10/s'`, `'100/m'`, or a number per second. @default no limit */
-  readonly rateLimit?: Rate
+  /**
+   * How often it may start in one worker, such as `'10/s'`, `'100/m'`, or a number per second; or, with more to say, in
+   * all workers, and for each key. @default no limit
+   */
+  readonly rateLimit?: Rate | RateLimitOptions
+  /** How many run at once in all workers together, in all or for each key. @default no limit */
+  readonly concurrency?: number | ConcurrencyOptions
+  /** Do not send a call again that was sent a short time ago. Not for later steps of chains. @default sends every call */
+  readonly unique?: UniqueOptions
+  /** Leave it alone for a while after failures in a row. @default tries every call */
+  readonly circuitBreaker?: CircuitBreakerOptions
   /** After this time of a run `ctx.signal` aborts with `SoftTimeLimitExceeded`. @default no limit */
   readonly softTimeLimit?: Duration
   /** After this time of a run it counts as failed, whether it heeds its signal or not. @default no limit */
@@ -67,8 +89,10 @@ export interface ResolvedTaskOptions extends RetryPolicy {
   readonly maxDeliveries: number
   readonly rejectOnWorkerLost: boolean
   readonly pool: PoolKind | undefined
-  /** As it was said, and as a number. */
-  readonly rateLimit: { readonly text: string; readonly perSecond: number } | undefined
+  readonly rateLimit: ResolvedRateLimit | undefined
+  readonly concurrency: ConcurrencyOptions | undefined
+  readonly unique: ResolvedUnique | undefined
+  readonly circuitBreaker: ResolvedCircuitBreaker | undefined
   readonly softTimeLimitMs: number | undefined
   readonly timeLimitMs: number | undefined
   readonly serializer: string | undefined
@@ -87,6 +111,9 @@ const known: readonly (keyof TaskOptions | 'input' | 'bind')[] = [
   'rejectOnWorkerLost',
   'pool',
   'rateLimit',
+  'concurrency',
+  'unique',
+  'circuitBreaker',
   'autoretryFor',
   'dontAutoretryFor',
   'maxRetries',
@@ -136,17 +163,15 @@ export function resolveTaskOptions(name: string, own: TaskOptions, defaults: Tas
     maxDeliveries: wholeNumber(maxDeliveries, at('maxDeliveries'), 1),
     rejectOnWorkerLost: options.rejectOnWorkerLost ?? true,
     pool: options.pool === undefined ? undefined : oneOf(options.pool, at('pool'), poolKinds),
-    rateLimit: rateLimitOf(options.rateLimit),
+    rateLimit: resolveRateLimit(options.rateLimit, at),
+    concurrency: resolveConcurrency(options.concurrency, at),
+    unique: resolveUnique(options.unique, at),
+    circuitBreaker: resolveCircuitBreaker(options.circuitBreaker, at),
     softTimeLimitMs: ms(options.softTimeLimit, 'softTimeLimit'),
     timeLimitMs: ms(options.timeLimit, 'timeLimit'),
     serializer: options.serializer,
     compression: options.compression === undefined ? undefined : checkCompression(options.compression),
   }
-}
-
-function rateLimitOf(rate: Rate | undefined): ResolvedTaskOptions['rateLimit'] {
-  const perSecond = toRate(rate)
-  return perSecond === undefined ? undefined : { text: String(rate), perSecond }
 }
 
 function errorMatch(match: ErrorMatch | undefined, name: string): ErrorMatch | undefined {

@@ -9,3 +9,5 @@ export type Outcome =
   | { readonly kind: 'poison'; readonly error: unknown; readonly reason: string }
   /** Its time has not come, or its place is taken: back to the broker until then. */
   | { readonly kind: 'early'; readonly delayMs: number }
+  /** The same, with the token of a rate limit that is there then, at an epoch ms. */
+  | { readonly kind: 'reserved'; readonly delayMs: number; readonly reservedMs: number }

@@ -35,8 +35,7 @@ export class RateLimits {
     if (bucket === undefined) return 0
     const now = this.#clock.monotonic()
     if (now >= bucket.nextAt) {
-      // A token that was not taken in time is not lost, but neither do several of them pile up.
-      bucket.nextAt = Math.max(bucket.nextAt, now - bucket.periodMs) + bucket.periodMs
+      bucket.nextAt = now + bucket.periodMs
       return 0
     }
     bucket.lastBackAt = Math.max(bucket.lastBackAt, bucket.nextAt - bucket.periodMs) + bucket.periodMs

@@ -77,6 +77,8 @@ function effectsOf(settled: Settled, outcome: Ended, parts: SettleParts): Effect
       return failure(settled, outcome.error, outcome.reason, parts)
     case 'poison':
       return failure(settled, outcome.error, outcome.reason, parts)
+    case 'reserved':
+      return reserved(settled.attempt as Attempt, outcome, parts)
     case 'lost':
       return lost(settled.attempt as Attempt, outcome.error, parts)
     case 'expired':
@@ -110,7 +112,7 @@ function retry(attempt: Attempt, { error, countdownMs }: Ended & { kind: 'retry'
   const { delivery, message } = attempt
   const etaMs = parts.clock.now() + countdownMs
   // The next message is another one: its losses are counted from the beginning.
-  const { losses: _, ...celeriac } = afterAttempt(message, delivery, error, parts)
+  const { losses: _losses, reserved: _reserved, ...celeriac } = afterAttempt(message, delivery, error, parts)
   const again: OutgoingMessage = {
     ...onceMore(
       attempt,
@@ -148,6 +150,21 @@ function lost(attempt: Attempt, error: unknown, parts: SettleParts): Effects {
   }
   const celeriac = { ...afterAttempt(message, delivery, error, parts), losses }
   return { publish: [onceMore(attempt, { celeriac }, parts)] }
+}
+
+/** Its message again, with the token it has, for the time when it may start. */
+function reserved(
+  attempt: Attempt,
+  { delayMs, reservedMs }: Ended & { kind: 'reserved' },
+  parts: SettleParts,
+): Effects {
+  const celeriac = {
+    ...attempt.message.celeriac,
+    losses: lossesOf(attempt.message, attempt.delivery),
+    reserved: reservedMs,
+  }
+  const again = onceMore(attempt, { celeriac }, parts)
+  return { publish: [{ ...again, delayMs: Math.min(delayMs, parts.broker.capabilities.maxDelayMs) }] }
 }
 
 /** The time to live that is left of a message that expires. */

@@ -9,14 +9,18 @@
  * None of this costs a task a retry or a delivery.
  */
 import type { Broker, Consumer, Delivery } from '../broker/broker.ts'
+import type { Limiter } from '../broker/limiter.ts'
 import { type Clock, sleep } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import { type Execution, type Limits, limitsOf } from '../pool/job.ts'
 import { outcomeOfStop, Revocation, WorkerShutdown } from '../pool/stop-reasons.ts'
 import type { PoolKind } from '../pool-kinds.ts'
 import { decodeTask } from '../send/decode-task.ts'
+import type { ResolvedCircuitBreaker, ResolvedRateLimit } from '../task/limits.ts'
 import { type Attempt, lossesOf } from './attempt.ts'
 import { Autoscaler } from './autoscaler.ts'
+import { CircuitBreakers } from './circuit-breakers.ts'
+import { type Admission, ClusterLimits } from './cluster-limits.ts'
 import { acknowledged } from './early-ack.ts'
 import { type GateParts, passGate } from './gate.ts'
 import { Lane } from './lane.ts'
@@ -46,6 +50,8 @@ export interface WorkerParts extends GateParts, SettleParts {
   readonly broker: Broker
   readonly clock: Clock
   readonly logger: Logger
+  /** For tasks that are limited in all workers together; there is one where a task asks for that. */
+  readonly limiter: Limiter | undefined
 }
 
 export interface WorkerHealth {
@@ -67,6 +73,8 @@ const interruptGraceMs = 5_000
 /** And a store that does not take outcomes has so long to come back before the worker ends without it. */
 const settleGraceMs = 10_000
 const trialPauseMs = 1_000
+/** Where the limits of a task cannot be asked, it is tried again after so long, in ms. */
+const limitPauseMs = 2_000
 /** What came for a pool that has more than it can use stays in the broker for so long, in ms. */
 const parkMs = { least: 50, most: 1_000 }
 /** After such messages came, the next fetch waits, so that a queue full of them is not turned over and over. In ms. */
@@ -85,6 +93,8 @@ export class Worker {
   readonly #stopping = new AbortController()
   readonly #limits = new Map<string, Limits>()
   readonly #rates: RateLimits
+  readonly #breakers: CircuitBreakers
+  readonly #clusterLimits: ClusterLimits | undefined
   readonly #autoscaler: Autoscaler | undefined
   /** Runs by task. */
   readonly #totals = new Map<string, number>()
@@ -113,7 +123,12 @@ export class Worker {
     this.#lane = this.#addLane(settings.pool)
     this.#rates = new RateLimits(parts.clock)
     for (const name of parts.registry.names())
-      this.#rates.set(name, parts.registry.get(name)?.options.rateLimit?.perSecond)
+      this.#rates.set(name, ratePerSecond(parts.registry.get(name)?.options.rateLimit))
+    this.#breakers = new CircuitBreakers(parts.clock)
+    const { limiter, clock, logger } = parts
+    if (limiter !== undefined) {
+      this.#clusterLimits = new ClusterLimits({ limiter, clock, logger, leaseMs: settings.leaseMs })
+    }
     const lane = this.#lane
     const scaled = {
       get size() {
@@ -365,7 +380,7 @@ export class Worker {
     const { attempt } = passage
     const { message, definition } = attempt
     const losses = lossesOf(message, delivery)
-    const waitMs = this.#rates.take(message.task)
+    const waitMs = this.#breakers.ask(attempt) || this.#rates.take(message.task)
     if (waitMs > 0) {
       this.#settle({ delivery, message, attempt: undefined }, { kind: 'early', delayMs: waitMs }, 0)
       return
@@ -375,13 +390,44 @@ export class Worker {
       this.#settle({ delivery, message, attempt: undefined }, { kind: 'early', delayMs: trialPauseMs }, 0)
       return
     }
-    for (const observer of this.#observers) observer.onReceived?.(attempt)
     const execution = lane.pool.execute(attempt)
     if (isOnTrial) this.#onTrial = execution
     lane.running.set(execution, attempt)
-    void (definition.options.acksLate
-      ? this.#run(lane, execution, attempt)
-      : this.#runAcknowledged(lane, execution, attempt))
+    const { concurrency, rateLimit } = definition.options
+    const isLimited = concurrency !== undefined || rateLimit?.scope === 'cluster'
+    void (isLimited ? this.#startLimited(lane, execution, attempt) : this.#start(lane, execution, attempt))
+  }
+
+  #start(lane: Lane, execution: Execution, attempt: Attempt): Promise<void> {
+    for (const observer of this.#observers) observer.onReceived?.(attempt)
+    const { acksLate } = attempt.definition.options
+    return acksLate ? this.#run(lane, execution, attempt) : this.#runAcknowledged(lane, execution, attempt)
+  }
+
+  /** Starts it if the limits of all workers together allow it; its slot of them is its own until it ends. */
+  async #startLimited(lane: Lane, execution: Execution, attempt: Attempt): Promise<void> {
+    const { delivery, message } = attempt
+    const limits = this.#clusterLimits as ClusterLimits
+    let admission: Admission
+    try {
+      admission = await limits.admit(attempt, lane.prefetch.averageRunMs)
+    } catch (error) {
+      this.#parts.logger.error(
+        { worker: this.name, taskId: message.id, error },
+        'the limits of a task could not be asked',
+      )
+      admission = { kind: 'park', delayMs: limitPauseMs, reservedMs: undefined }
+    }
+    if (admission.kind === 'go') {
+      await this.#start(lane, execution, attempt)
+      if (admission.slot !== undefined) limits.release(admission.slot)
+      return
+    }
+    const { delayMs, reservedMs } = admission
+    const outcome: Outcome =
+      reservedMs === undefined ? { kind: 'early', delayMs } : { kind: 'reserved', delayMs, reservedMs }
+    this.#settle({ delivery, message, attempt }, outcome, 0)
+    this.#freeSlot(lane, execution)
   }
 
   async #run(lane: Lane, execution: Execution, attempt: Attempt): Promise<void> {
@@ -399,6 +445,11 @@ export class Worker {
   #ended(lane: Lane, execution: Execution, attempt: Attempt, outcome: Outcome, runMs: number): void {
     const { delivery, message } = attempt
     lane.prefetch.ran(runMs)
+    if (this.#breakers.ended(attempt, outcome)) {
+      const { coolDownMs } = attempt.definition.options.circuitBreaker as ResolvedCircuitBreaker
+      const fields = { worker: this.name, task: message.task, coolDownMs }
+      this.#parts.logger.warn(fields, 'failed so often in a row that it is left alone for a while')
+    }
     this.#processed += 1
     this.#totals.set(message.task, (this.#totals.get(message.task) ?? 0) + 1)
     this.#settle({ delivery, message, attempt }, outcome, runMs)
@@ -478,6 +529,7 @@ export class Worker {
     })
     // After that what still runs in them belongs to others.
     await Promise.all(this.pools.map((pool) => pool.stop()))
+    this.#clusterLimits?.close()
     // Last, because it is what keeps the process alive until here.
     clearInterval(this.#stallCheck)
   }
@@ -503,4 +555,9 @@ export class Worker {
     }
     return true
   }
+}
+
+/** Of a limit that each worker keeps for itself. */
+function ratePerSecond(rate: ResolvedRateLimit | undefined): number | undefined {
+  return rate?.scope === 'worker' ? (rate.limit * 1_000) / rate.perMs : undefined
 }

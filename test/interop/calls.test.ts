@@ -79,27 +79,16 @@ describeWith(everything, 'calls between Python and TypeScript', () => {
       expect(seen).toMatchObject({ retries: 0, timelimit: [30, 20] })
     })
 
-    it.each([
-      0,
-      127,
-      128,
-      255,
-      256,
-      32_767,
-      32_768,
-      -1,
-      -128,
-      -129,
-      2 ** 31,
-      2 ** 40,
-      1.5,
-    ])('carry the number %d in a header, and one within an object of it', async (number) => {
-      const request = site.app.remote<[], Record<string, unknown>>('py.request')
+    it.each([0, 127, 128, 255, 256, 32_767, 32_768, -1, -128, -129, 2 ** 31, 2 ** 40, 1.5])(
+      'carry the number %d in a header, and one within an object of it',
+      async (number) => {
+        const request = site.app.remote<[], Record<string, unknown>>('py.request')
 
-      const result = await request.applyAsync([], { headers: { mine: { number, list: [number] } } })
+        const result = await request.applyAsync([], { headers: { mine: { number, list: [number] } } })
 
-      expect(await result.get({ timeout: '10s' })).toMatchObject({ mine: { number, list: [number] } })
-    })
+        expect(await result.get({ timeout: '10s' })).toMatchObject({ mine: { number, list: [number] } })
+      },
+    )
 
     it('arrive one each when many are sent at once', async () => {
       const add = site.app.remote<[number, number], number>('py.add')
