@@ -3,6 +3,7 @@
  * (`celery/backends/base.py`). Ours that Celery has too say `celery.exceptions`; those that Python has as a builtin of
  * the same name `builtins`; all others `js`, for which Python makes a class on the spot.
  */
+import { inspect } from 'node:util'
 import { CeleriacError, type ErrorCode } from '../errors.ts'
 import { encodeJson, toJsonValue } from '../json.ts'
 import type { StoredError } from './result-store.ts'
@@ -45,7 +46,8 @@ export function nameAndMessage(error: unknown): { name: string; message: string 
   try {
     message = JSON.stringify(toJsonValue(error))
   } catch {
-    message = String(error)
+    // Not `String`: what was thrown may have a `toString` that is no function, or throws.
+    message = inspect(error, { breakLength: Number.POSITIVE_INFINITY, customInspect: false })
   }
   return { name: 'Error', message: `thrown value: ${message}` }
 }

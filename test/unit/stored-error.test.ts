@@ -32,6 +32,9 @@ describe('a stored error', () => {
   it('says what was thrown that is no error', () => {
     expect(storeError('just text')).toEqual({ exc_type: 'Error', exc_message: ['just text'], exc_module: 'js' })
     expect(storeError({ code: 7 }).exc_message).toEqual(['thrown value: {"code":7}'])
+    expect(storeError({ toString: 'no function', of: Symbol('aisle') }).exc_message).toEqual([
+      "thrown value: { toString: 'no function', of: Symbol(aisle) }",
+    ])
     expect(storeError(Symbol('s')).exc_message).toEqual(['thrown value: Symbol(s)'])
   })
 
