@@ -15,6 +15,11 @@ const commands = {
   result: async () => (await import('./result.ts')).addResultCommand,
   queue: async () => (await import('./queue.ts')).addQueueCommand,
   dlq: async () => (await import('./dlq.ts')).addDlqCommand,
+  inspect: async () => (await import('./inspect.ts')).addInspectCommand,
+  control: async () => (await import('./control.ts')).addControlCommand,
+  status: async () => (await import('./status.ts')).addStatusCommand,
+  events: async () => (await import('./events.ts')).addEventsCommand,
+  top: async () => (await import('./top.ts')).addTopCommand,
   migrate: async () => (await import('./migrate.ts')).addMigrateCommand,
   doctor: async () => (await import('./doctor.ts')).addDoctorCommand,
 }
@@ -64,6 +69,8 @@ Examples:
   celeriac call add -A app.ts --args '[1, 2]' --wait   send one, print its result
   celeriac queue list -b sqlite://tasks.db             what waits, who serves it
   celeriac dlq list -A app.ts                          what was given up, and why
+  celeriac inspect active -A app.ts                    what the workers run now
+  celeriac top -A app.ts                               workers, queues and tasks, live
   celeriac migrate --from sqlite://tasks.db --to redis://localhost
 
 \`celeriac COMMAND --help\` tells more.`,

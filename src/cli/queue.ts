@@ -59,10 +59,11 @@ const columns: readonly Column<QueueInfo>[] = [
   { title: 'RUNNING', of: ({ inFlight }) => String(inFlight), align: 'right' },
   { title: 'WORKERS', of: ({ consumers }) => String(consumers), align: 'right' },
   { title: 'OLDEST', of: ({ oldestMs }) => (oldestMs === null ? '-' : shortTime(oldestMs)), align: 'right' },
-  { title: '', of: remark, paint: (info, text, paint) => paint(info.paused ? 'yellow' : 'dim', text) },
+  { title: '', of: queueRemark, paint: (info, text, paint) => paint(info.paused ? 'yellow' : 'dim', text) },
 ]
 
-function remark({ queue, paused, ready, consumers }: QueueInfo): string {
+/** What is to be said of a queue in a word or two. */
+export function queueRemark({ queue, paused, ready, consumers }: QueueInfo): string {
   if (paused) return 'paused'
   if (queue === markerQueue) return 'of a migration that was ended'
   if (queue.endsWith(deadSuffix)) return ready === 0 ? '' : 'dead letters'

@@ -1,7 +1,7 @@
 /** What the terminal can show: its width, and colours where they are wanted (https://no-color.org). */
 import type { WriteStream } from 'node:tty'
 
-export type Colour = 'red' | 'green' | 'yellow' | 'blue' | 'cyan' | 'dim' | 'bold'
+export type Colour = 'red' | 'green' | 'yellow' | 'blue' | 'cyan' | 'dim' | 'bold' | 'inverse'
 
 export type Paint = (colour: Colour, text: string) => string
 
@@ -13,6 +13,7 @@ const codes: Record<Colour, readonly [number, number]> = {
   cyan: [36, 39],
   dim: [2, 22],
   bold: [1, 22],
+  inverse: [7, 27],
 }
 
 /** Colours text if the stream is a terminal and nobody has objected; FORCE_COLOR is for pipes that show colours. */
