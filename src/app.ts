@@ -30,10 +30,13 @@ import { type Serializer, Serializers } from './send/serializer.ts'
 import { type CallOptions, checkCallOptions } from './task/call-options.ts'
 import type { TaskContext } from './task/context.ts'
 import { inputFromWire, validate } from './task/input.ts'
+import type { Middleware } from './task/middleware.ts'
 import { checkTaskDefaults, resolveTaskOptions, type TaskOptions } from './task/options.ts'
 import { Registry, type TaskDefinition } from './task/registry.ts'
+import { Signals } from './task/signals.ts'
 import { type HandleSender, Task } from './task-handle.ts'
 import { Revoked } from './work/revoked.ts'
+import { signalObserver } from './work/signal-observer.ts'
 import { Worker, type WorkerParts } from './work/worker.ts'
 
 export type CeleriacOptions = AppOptions<TaskRoutes, TaskOptions>
@@ -63,6 +66,8 @@ export class Celeriac {
   readonly registry = new Registry()
   readonly #serializers = new Serializers()
   #content: Content | undefined
+  readonly #middleware: Middleware[] = []
+  readonly #signals: Signals
   readonly #taskDefaults: TaskOptions
   readonly #router: Router
   /** With their part in the fleet. */
@@ -78,6 +83,7 @@ export class Celeriac {
   constructor(name: string, options: CeleriacOptions = {}) {
     this.name = name
     this.config = resolveConfig(options)
+    this.#signals = new Signals(this.config.logger)
     this.#taskDefaults = checkTaskDefaults(options.taskDefaults ?? {})
     this.#router = createRouter(options.taskRoutes)
     this.#sender = {
@@ -123,11 +129,13 @@ export class Celeriac {
       throw new CeleriacError('CONFIG_INVALID', `task '${name}' lacks its function: app.task(name, options, function)`)
     }
     const { input, bind = false, ...own } = options
+    const runner = runnerOf(name, input, bind, run as (...args: unknown[]) => unknown)
     this.registry.add({
       name,
       input,
       options: resolveTaskOptions(name, own, this.#taskDefaults),
-      run: runnerOf(name, input, bind, run as (...args: unknown[]) => unknown),
+      run: (args, kwargs, ctx) =>
+        this.#isRunWatched ? this.#runWatched(runner, args, kwargs, ctx) : runner(args, kwargs, ctx),
     })
     return new Task(name, input === undefined ? 'args' : 'input', this.#sender)
   }
@@ -140,6 +148,16 @@ export class Celeriac {
    */
   remote<Args extends unknown[], Out>(name: string, options: CallOptions = {}): Task<Args, Out, Args> {
     return new Task(name, 'args', this.#sender, checkCallOptions(options))
+  }
+
+  /** Puts something around every send and every run, inside of what was put there before. */
+  use(middleware: Middleware): void {
+    this.#middleware.push(middleware)
+  }
+
+  /** What happens here, in Celery's names. @example app.signals.on('taskFailure', ({ task, error }) => report(task, error)) */
+  get signals(): Signals {
+    return this.#signals
   }
 
   /**
@@ -246,9 +264,16 @@ export class Celeriac {
       limiter: this.#usesLimits() ? await this.#openLimiter() : undefined,
     }
     const worker = new Worker({ ...config, name, queues: config.queues ?? this.queues }, parts)
+    worker.observe(signalObserver(this.#signals))
+    this.#signals.send('workerInit', { worker: name })
+    worker.stopping.addEventListener('abort', () => {
+      this.#signals.send('workerShuttingDown', { worker: name })
+      void worker.stop().then(() => this.#signals.send('workerShutdown', { worker: name }))
+    })
     const node = config.remoteControl ? await this.#nodeOf(worker, broker, config) : undefined
     await worker.start()
     this.#workers.set(worker, node)
+    this.#signals.send('workerReady', { worker: name })
     return worker
   }
 
@@ -294,6 +319,33 @@ export class Celeriac {
       throw error
     })
     return this.#opening
+  }
+
+  /** With the signals and the middleware of a run; most applications have neither. */
+  async #runWatched(
+    runner: TaskDefinition['run'],
+    args: readonly unknown[],
+    kwargs: Readonly<Record<string, unknown>>,
+    context: TaskContext,
+  ): Promise<unknown> {
+    const around = this.#middleware.filter(({ run }) => run !== undefined)
+    const runFrom = async (at: number): Promise<unknown> => {
+      const next = around[at]?.run
+      return next === undefined ? runner(args, kwargs, context) : next(context, () => runFrom(at + 1))
+    }
+    this.#signals.send('taskPrerun', { context, args, kwargs })
+    try {
+      const value = await runFrom(0)
+      this.#signals.send('taskPostrun', { context, args, kwargs, value, error: undefined })
+      return value
+    } catch (error) {
+      this.#signals.send('taskPostrun', { context, args, kwargs, value: undefined, error })
+      throw error
+    }
+  }
+
+  get #isRunWatched(): boolean {
+    return this.#middleware.length > 0 || this.#signals.has('taskPrerun') || this.#signals.has('taskPostrun')
   }
 
   /** Whether a task is limited in all workers together. */
@@ -367,6 +419,8 @@ export class Celeriac {
       settings: this.config,
       revoke: (id, options) => this.control.revoke(id, options),
       limiter: () => this.#openLimiter(),
+      signals: this.#signals,
+      middleware: this.#middleware,
     })
     const deadLetters = new DeadLetters(broker, results, systemClock, content)
     this.#connected = { broker, bus: connection.bus, limiter, results, producer, deadLetters, content }

@@ -17,6 +17,7 @@ export type {
   QueueInfo,
 } from './broker/broker.ts'
 export type { Bus, BusHeaders, BusMessage, RequestOptions, Subscription } from './broker/bus.ts'
+export type { Limiter, Slot, SlotAsk, TokenAsk } from './broker/limiter.ts'
 export type { Lock, LockLease } from './broker/lock.ts'
 export { Chain, chain } from './canvas/chain.ts'
 export { Signature } from './canvas/signature.ts'
@@ -57,6 +58,7 @@ export type { ReceivedEvent } from './events/received-event.ts'
 export { type ReceiveOptions, receiveEvents } from './events/receiver.ts'
 export { FleetState, type FleetStateOptions } from './events/state.ts'
 export type { Logger } from './logger.ts'
+export type { Optimization, PoolKind } from './pool-kinds.ts'
 export { AsyncResult, type WaitOptions } from './result/async-result.ts'
 export type {
   JoinPart,
@@ -73,7 +75,16 @@ export type { Route, TaskRoutes } from './send/router.ts'
 export type { BinarySerializer, Serializer, TextSerializer } from './send/serializer.ts'
 export type { CallOptions } from './task/call-options.ts'
 export type { TaskContext } from './task/context.ts'
+export type {
+  CallKey,
+  CircuitBreakerOptions,
+  ConcurrencyOptions,
+  RateLimitOptions,
+  UniqueOptions,
+} from './task/limits.ts'
+export type { Middleware, SentCall } from './task/middleware.ts'
 export type { TaskOptions } from './task/options.ts'
 export type { ErrorClass, ErrorMatch } from './task/retry-policy.ts'
+export type { SignalName, Signals, SignalTypes } from './task/signals.ts'
 export type { Task } from './task-handle.ts'
 export type { Worker, WorkerHealth } from './work/worker.ts'

@@ -27,7 +27,9 @@ if (isMainThread) {
 
 try {
   const app = await loadApp(settings.module)
+  app.signals.send('workerProcessInit', { pid: process.pid })
   const end = (): void => {
+    app.signals.send('workerProcessShutdown', { pid: process.pid })
     setTimeout(() => process.exit(0), closeGraceMs).unref()
     void app.close().finally(() => process.exit(0))
   }

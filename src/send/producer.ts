@@ -14,11 +14,13 @@ import { CeleriacError } from '../errors.ts'
 import { toJsonValue } from '../json.ts'
 import { AsyncResult, type ResultSource } from '../result/async-result.ts'
 import type { ResultRecord, ResultStore } from '../result/result-store.ts'
-import { type CallOptions, etaOf, expiresOf } from '../task/call-options.ts'
+import { type CallOptions, etaOf, expiresOf, refuseMessageHeaders } from '../task/call-options.ts'
 import { runningTask } from '../task/context.ts'
 import { inputFromWire, validate, type WireArguments } from '../task/input.ts'
 import { keyOfArguments, keyOfCall, limitName, type ResolvedUnique } from '../task/limits.ts'
+import type { Middleware, SentCall } from '../task/middleware.ts'
 import type { Registry, TaskDefinition } from '../task/registry.ts'
+import type { Signals } from '../task/signals.ts'
 import type { Successor } from './composite.ts'
 import type { Content } from './content.ts'
 import { emptyEmbed, encodeTask, isoDate, type TaskCall, type TaskMessage } from './message.ts'
@@ -35,6 +37,8 @@ export interface ProducerParts {
   readonly content: Content
   readonly settings: ProducerSettings
   readonly revoke: ResultSource['revoke']
+  readonly signals: Signals
+  readonly middleware: readonly Middleware[]
   /** For calls that are unique. @throws CeleriacError `UNSUPPORTED` */
   readonly limiter: () => Promise<Limiter>
 }
@@ -85,7 +89,9 @@ export class Producer implements Sender {
       sent.push(this.#resultOf(ready.id, ready.ignoreResult))
       return ready
     }
-    const isPlain = this.#parts.results === undefined && options.countdown === undefined && options.eta === undefined
+    const { results, middleware, signals } = this.#parts
+    const isWatched = middleware.some(({ send }) => send !== undefined) || signals.has('afterTaskPublish')
+    const isPlain = results === undefined && options.countdown === undefined && options.eta === undefined && !isWatched
     if (isPlain) await this.#publishInPassing(calls, call, nowMs)
     else await this.#publish(calls.map(call), nowMs)
     return sent
@@ -277,8 +283,28 @@ export class Producer implements Sender {
   }
 
   /** Publishes and records in one turn, so that a store that is both commits them together. */
+  /** Through the middleware, the first one outermost. */
   async #publish(calls: readonly TaskCall[], nowMs: number, records?: readonly ResultRecord[]): Promise<void> {
-    const { broker, results } = this.#parts
+    const around = this.#parts.middleware.filter(({ send }) => send !== undefined)
+    if (around.length === 0) return this.#send(calls, nowMs, records)
+    const byId = new Map(calls.map((call) => [call.id, call]))
+    const sendFrom = (at: number, sent: readonly SentCall[]): Promise<void> => {
+      const next = around[at]
+      if (next !== undefined)
+        return (next.send as NonNullable<Middleware['send']>)(sent, (more) => sendFrom(at + 1, more))
+      const ready = sent.map(({ id, headers }): TaskCall => {
+        const call = byId.get(id)
+        if (call === undefined)
+          throw new CeleriacError('CONFIG_INVALID', `a middleware sent a call that was not given to it: ${id}`)
+        return { ...call, headers: ownHeaders(headers) }
+      })
+      return this.#send(ready, nowMs, records)
+    }
+    await sendFrom(0, calls.map(sentCallOf))
+  }
+
+  async #send(calls: readonly TaskCall[], nowMs: number, records?: readonly ResultRecord[]): Promise<void> {
+    const { broker, results, signals } = this.#parts
     const messages: OutgoingMessage[] = []
     for (const call of calls) messages.push(this.#encode(call, nowMs))
     const outgoing = messages.length > 1 ? shortened(messages, () => this.#parts.clock.now() - nowMs) : messages
@@ -291,11 +317,24 @@ export class Producer implements Sender {
     }
     const parent = runningTask()
     if (parent !== undefined) for (const call of calls) parent.addChild(call.id)
+    if (signals.has('afterTaskPublish')) {
+      for (const { task, id, queue } of calls) signals.send('afterTaskPublish', { task, id, queue })
+    }
+  }
+
+  /** With what listeners have put into its headers. */
+  #announced(call: TaskCall): TaskCall {
+    const { signals } = this.#parts
+    if (!signals.has('beforeTaskPublish')) return call
+    const { task, id, queue, args, kwargs } = call
+    const headers = { ...call.headers }
+    signals.send('beforeTaskPublish', { task, id, queue, args, kwargs, headers })
+    return { ...call, headers: ownHeaders(headers) }
   }
 
   #encode(call: TaskCall, nowMs: number): OutgoingMessage {
     const { settings, broker, content } = this.#parts
-    const message = encodeTask(call, nowMs, content)
+    const message = encodeTask(this.#announced(call), nowMs, content)
     const limit = Math.min(settings.maxMessageBytes, broker.capabilities.maxMessageBytes)
     if (message.body.length * 3 > limit && Buffer.byteLength(message.body) > limit) {
       throw new CeleriacError(
@@ -337,6 +376,16 @@ export class Producer implements Sender {
     const definition: TaskDefinition | undefined = this.#parts.registry.get(task)
     return definition?.input === undefined ? undefined : validate(definition.input, inputFromWire(args, kwargs), task)
   }
+}
+
+/** What listeners and middleware have made of a call's own headers, as the wire takes them. */
+function ownHeaders(headers: Readonly<Record<string, unknown>>): TaskCall['headers'] {
+  refuseMessageHeaders(headers)
+  return toJsonValue(headers) as TaskCall['headers']
+}
+
+function sentCallOf({ task, id, queue, args, kwargs, headers }: TaskCall): SentCall {
+  return { task, id, queue, args, kwargs, headers: headers ?? {} }
 }
 
 function* mapped<From, To>(items: readonly From[], map: (item: From) => To): Generator<To> {

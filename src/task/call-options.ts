@@ -55,6 +55,14 @@ export function isOwnHeader(name: string): boolean {
   return !messageHeaders.has(name) && !/^x-(?:(?:first|last)-)?death/.test(name)
 }
 
+/** @throws CeleriacError `CONFIG_INVALID` naming a header that is not the caller's to give */
+export function refuseMessageHeaders(headers: Readonly<Record<string, unknown>> | undefined): void {
+  for (const name in headers) {
+    if (isOwnHeader(name)) continue
+    throw new CeleriacError('CONFIG_INVALID', `\`headers\` must not hold '${name}', which the message itself says`)
+  }
+}
+
 /** @throws CeleriacError `CONFIG_INVALID` */
 export function checkCallOptions(options: CallOptions): CallOptions {
   refuseUnknown(options, known, 'the options of a call')
@@ -69,10 +77,7 @@ export function checkCallOptions(options: CallOptions): CallOptions {
   }
   if (options.priority !== undefined) wholeNumber(options.priority, 'priority', 0, 9)
   if (options.compression !== undefined) checkCompression(options.compression)
-  for (const name in options.headers) {
-    if (isOwnHeader(name)) continue
-    throw new CeleriacError('CONFIG_INVALID', `\`headers\` must not hold '${name}', which the message itself says`)
-  }
+  refuseMessageHeaders(options.headers)
   if (options.taskId === '') throw new CeleriacError('CONFIG_INVALID', '`taskId` must not be empty')
   return options
 }
