@@ -168,6 +168,11 @@ export interface Broker extends Publisher {
   /** Nobody is given messages of a paused queue, until `resume`; publishing goes on. Survives restarts. */
   pause(queue: string): Promise<void>
   resume(queue: string): Promise<void>
+  /**
+   * Answers remote control's `ping` for a node from outside of this event loop, where the driver has something outside of
+   * it, until the function that it returns is called. `onChange` tells whether pings are answered there from now on.
+   */
+  answerPings(node: string, onChange: (isAnswering: boolean) => void): () => void
   /** Waits for what was begun, then lets go of connections. Open consumers are closed first. */
   close(): Promise<void>
 }

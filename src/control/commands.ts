@@ -45,9 +45,11 @@ export function workerCommands(parts: CommandParts): ReadonlyMap<string, Command
   return commands
 }
 
+export const ping: Command = () => ({ ok: 'pong' })
+
 function inspecting({ worker, config, registry, clock, lamport, revocations }: CommandParts): Record<string, Command> {
   return {
-    ping: () => ({ ok: 'pong' }),
+    ping,
     clock: () => ({ clock: lamport.value }),
     report: () => ({ ok: reportOf(worker, config, registry.names()) }),
     conf: () => confOf(config),

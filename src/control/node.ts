@@ -5,12 +5,13 @@
  * Anybody may send anything here. What is no command is ignored, one that fails is answered with its error, and none can
  * end the worker or make it deaf.
  */
+
+import { isFor } from '../broker/addressed.ts'
 import { type Bus, type BusMessage, controlTopic, type Subscription } from '../broker/bus.ts'
 import type { LamportClock } from '../events/lamport-clock.ts'
 import type { Logger } from '../logger.ts'
 import { nameAndMessage } from '../result/stored-error.ts'
 import { errorRepr } from '../send/repr.ts'
-import { isFor } from './matching.ts'
 
 /** What a command answers; undefined for those that answer nothing. */
 export type Command = (commandArguments: Readonly<Record<string, unknown>>) => unknown

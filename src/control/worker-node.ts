@@ -8,9 +8,9 @@ import { LamportClock } from '../events/lamport-clock.ts'
 import type { Logger } from '../logger.ts'
 import type { Registry } from '../task/registry.ts'
 import type { Worker } from '../work/worker.ts'
-import { workerCommands } from './commands.ts'
+import { ping, workerCommands } from './commands.ts'
 import { Heartbeat } from './heartbeat.ts'
-import { Node } from './node.ts'
+import { type Command, Node } from './node.ts'
 import { Revocations } from './revocations.ts'
 import { taskEvents } from './task-events.ts'
 
@@ -33,6 +33,8 @@ export class WorkerNode {
   readonly #heartbeat: Heartbeat
   readonly #revocations: Revocations
   readonly #node: Node
+  readonly #commands: Map<string, Command>
+  #endPings: () => void = () => undefined
   #elections: Subscription | undefined
   #stopped: Promise<void> | undefined
 
@@ -44,23 +46,31 @@ export class WorkerNode {
     this.events = new EventDispatcher({ bus, clock, lamport, logger, hostname: name }, sendsTaskEvents)
     this.#heartbeat = new Heartbeat(worker, this.events)
     this.#revocations = new Revocations({ ...parts, revoked: worker.revoked })
-    const commands = workerCommands({
+    const all = workerCommands({
       ...parts,
       lamport,
       events: this.events,
       heartbeat: this.#heartbeat,
       revocations: this.#revocations,
     })
-    this.#node = new Node({ bus, lamport, logger, name, commands })
+    this.#commands = new Map(all)
+    this.#node = new Node({ bus, lamport, logger, name, commands: this.#commands })
     worker.observe(taskEvents(this.events))
   }
 
   /** Once it resolves the worker is heard and can be told; nothing that was revoked before it would be run. */
   async start(): Promise<void> {
-    const { bus } = this.#parts
+    const { bus, broker, worker } = this.#parts
     await Promise.all([this.#node.start(), this.#revocations.start()])
     this.#elections = await bus.subscribe([`${eventTopic}.worker.elect`], ({ payload }) => this.#acknowledge(payload))
     await this.#heartbeat.start()
+    this.#endPings = broker.answerPings(worker.name, (isAnswering) => this.#answerPings(!isAnswering))
+  }
+
+  /** Where the broker's driver answers them, whatever holds up this event loop, it is not answered twice. */
+  #answerPings(isHere: boolean): void {
+    if (isHere) this.#commands.set('ping', ping)
+    else this.#commands.set('ping', () => undefined)
   }
 
   /** A second call joins the first. */
@@ -70,6 +80,7 @@ export class WorkerNode {
   }
 
   async #stop(): Promise<void> {
+    this.#endPings()
     await this.#heartbeat.stop()
     await Promise.all([this.#node.stop(), this.#revocations.stop(), this.#elections?.close()])
   }

@@ -5,7 +5,7 @@ import type { Child, ChildListener } from './child.ts'
 import type { ChildSettings, FromChild, ToChild } from './child-messages.ts'
 
 export function startChildThread(entry: URL, settings: ChildSettings, listener: ChildListener): Child {
-  const thread = startThread(entry, settings)
+  const thread = startThread(entry, settings, {})
   let failure: Error | undefined
   thread.on('message', (message) => listener.onMessage(message as FromChild))
   thread.on('error', (error: Error) => {

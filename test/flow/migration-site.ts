@@ -172,6 +172,7 @@ function inProcess(process: Process, side: string, broker: MemoryBroker, isPushe
     purge: (queue) => broker.purge(queue),
     pause: (queue) => broker.pause(queue),
     resume: (queue) => broker.resume(queue),
+    answerPings: () => broker.answerPings(),
     close: () => broker.close(),
     consume: (queues, options) =>
       process.step(`${side} consume`, async () => {

@@ -1,12 +1,16 @@
 /** The tools of Celery on our workers: `inspect`, `control`, `status`, `events`, as a Python operator runs them. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import type { Worker } from '../../src/work/worker.ts'
+import { buildPackage, type Program, start } from '../e2e/processes.ts'
 import { describeWith } from '../servers/index.ts'
 import { pythonWithCelery } from '../servers/python.ts'
 import { pythonFolder } from './python-client.ts'
 import { everything, openSite, type Site, transports } from './site.ts'
+
+/** A worker in a process of its own, whose task `block` does not let its event loop go. */
+const startFixture = (url: string): Program => start('blocked-worker.mjs', [url])
 
 /** Everything that was heard, from before the first task on. */
 const startReceiver = `
@@ -25,6 +29,7 @@ describeWith(everything, "Celery's tools on our workers", () => {
     const node = 'ts1@here'
 
     beforeAll(async () => {
+      await buildPackage()
       site = await openSite(transport)
       worker = await site.app.worker({ queues: ['ts', 'both'], name: node, concurrency: 4 })
     })
@@ -226,6 +231,20 @@ describeWith(everything, "Celery's tools on our workers", () => {
         ),
       ).toEqual(['SUCCESS', true])
       expect(await control('disable_events()')).toEqual({ ok: 'task events disabled' })
+    })
+
+    it('is pinged while a task holds up its event loop', async () => {
+      const program = startFixture(site.url)
+      onTestFinished(() => void program.kill('SIGKILL'))
+      await expect.poll(() => program.said, { timeout: 15_000 }).toContain('answering')
+      const block = site.newApp().remote<[number], void>('block', { queue: 'blocked' })
+
+      await block.delay(4_000)
+      await expect.poll(() => program.said, { timeout: 10_000 }).toContain('blocking')
+      const replies = await site.python.run(`app.control.inspect(destination=['held@here'], timeout=3).ping()`)
+
+      expect(replies).toEqual({ 'held@here': { ok: 'pong' } })
+      expect(program.said).not.toContain('blocked no more')
     })
 
     it('shuts down when told to', async () => {

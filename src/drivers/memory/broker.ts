@@ -96,6 +96,11 @@ export class MemoryBroker implements Broker {
     this.store.queue(queue).resume()
   }
 
+  /** Nothing listens outside of the event loop. */
+  answerPings(): () => void {
+    return () => undefined
+  }
+
   async close(): Promise<void> {
     this.#closed = true
     await Promise.all([...this.#consumers].map((consumer) => consumer.close()))

@@ -12,6 +12,7 @@ import type {
   QueueInfo,
 } from '../../broker/broker.ts'
 import { CeleriacError } from '../../errors.ts'
+import { startThread } from '../../thread.ts'
 import type { RabbitmqClient } from './client.ts'
 import { RabbitmqConsumer } from './consumer.ts'
 import { DelayedConsumer } from './delayed-consumer.ts'
@@ -20,7 +21,10 @@ import { replyCodeOf, replyCodes, requestFailure } from './failures.ts'
 import { maxMessageBytes } from './message.ts'
 import { peekInto } from './peek.ts'
 import { nothingHeld, Peers } from './peers.ts'
+import type { PingThreadData } from './ping-thread.ts'
 import type { Topics } from './topics.ts'
+
+const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
 
 /** Delayed messages are purged in groups of so many. */
 const purgeBatch = 10_000
@@ -144,6 +148,18 @@ export class RabbitmqBroker implements Broker {
     this.#refuseClosed()
     await this.client.pausedQueues.remove(queue)
     await this.#peers.tellPaused(queue, false)
+  }
+
+  answerPings(node: string, onChange: (isAnswering: boolean) => void): () => void {
+    const data: PingThreadData = { url: this.client.url, node }
+    const thread = startThread(new URL(`./ping-thread.${extension}`, import.meta.url), data)
+    thread.unref()
+    thread.once('message', () => onChange(true))
+    thread.on('error', (error: unknown) => {
+      onChange(false)
+      this.client.logger.debug({ node, error }, 'pings are answered by the event loop alone')
+    })
+    return () => thread.postMessage('end')
   }
 
   close(): Promise<void> {

@@ -39,6 +39,7 @@ export interface RabbitmqOptions {
 }
 
 export class RabbitmqClient {
+  readonly url: string
   readonly settings: RabbitmqSettings
   readonly clock: Clock
   readonly logger: Logger
@@ -64,6 +65,7 @@ export class RabbitmqClient {
   constructor(options: RabbitmqOptions) {
     const { clock = systemClock, logger = stderrLogger, publishTimeoutMs: timeoutMs = 10_000 } = options
     const settings = parseUrl(options.url)
+    this.url = options.url
     this.settings = settings
     this.clock = clock
     this.logger = logger

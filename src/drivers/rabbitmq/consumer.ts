@@ -36,6 +36,11 @@ const defaultWaitMs = 5_000
 const staleMs = 500
 /** A channel that could not be set up is tried again after so long, in ms. */
 const retryMs = 250
+/**
+ * A channel on which a subscription is not answered for so long is given up, in ms. A server under load may take seconds;
+ * one that is gone is noticed by the session long before.
+ */
+const deafMs = 20_000
 /** What the server has counted as ready, and owes us, comes within this time. In ms. */
 const lookMs = 250
 
@@ -144,7 +149,7 @@ export class RabbitmqConsumer implements Consumer {
   #want(max: number): void {
     const hold = this.#hold
     if (hold === undefined) return
-    withDeadline(this.#parts.clock, requestTimeoutMs, 'subscribing to queues', hold.want(max)).catch((error) => {
+    withDeadline(this.#parts.clock, deafMs, 'subscribing to queues', hold.want(max)).catch((error) => {
       this.#complain(error)
       // A channel that does not answer would leave us deaf. One that was closed is made anew already.
       if (hold.isAlive && this.#closing === undefined) hold.session.destroy('a subscription was not answered')

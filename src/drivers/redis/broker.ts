@@ -125,6 +125,10 @@ export class RedisBroker implements Broker {
     await resumeQueue(this.client, queue)
   }
 
+  answerPings(node: string, onChange: (isAnswering: boolean) => void): () => void {
+    return this.#leases.answerPings(node, onChange)
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing

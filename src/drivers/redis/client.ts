@@ -36,6 +36,7 @@ const notRepeatable = new Set(['PUBLISH'])
 export class RedisClient {
   /** Names this client among all that use the server. */
   readonly id = randomUUID()
+  readonly url: string
   readonly settings: RedisSettings
   readonly resultExpiresMs: number
   readonly publishTimeoutMs: number
@@ -51,6 +52,7 @@ export class RedisClient {
 
   /** @throws CeleriacError `CONFIG_INVALID` */
   constructor(options: RedisClientOptions) {
+    this.url = options.url
     this.settings = readUrl(options.url)
     this.resultExpiresMs = options.resultExpiresMs
     this.publishTimeoutMs = options.publishTimeoutMs

@@ -168,6 +168,11 @@ export class SqliteBroker implements Broker {
     await this.#setPaused(queue, 0)
   }
 
+  /** Nothing listens outside of the event loop. */
+  answerPings(): () => void {
+    return () => undefined
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
