@@ -24,6 +24,7 @@ import { type Admission, ClusterLimits } from './cluster-limits.ts'
 import { acknowledged } from './early-ack.ts'
 import { type GateParts, passGate } from './gate.ts'
 import { Lane } from './lane.ts'
+import { heldUpMs, LoopWatch } from './loop-watch.ts'
 import type { WorkerObserver } from './observer.ts'
 import type { Outcome } from './outcome.ts'
 import { pauseMs } from './pause.ts'
@@ -73,6 +74,8 @@ const interruptGraceMs = 5_000
 /** And a store that does not take outcomes has so long to come back before the worker ends without it. */
 const settleGraceMs = 10_000
 const trialPauseMs = 1_000
+/** Tasks that may have held up the event loop and are named. */
+const suspectsShown = 5
 /** Where the limits of a task cannot be asked, it is tried again after so long, in ms. */
 const limitPauseMs = 2_000
 /** What came for a pool that has more than it can use stays in the broker for so long, in ms. */
@@ -94,6 +97,7 @@ export class Worker {
   readonly #limits = new Map<string, Limits>()
   readonly #rates: RateLimits
   readonly #breakers: CircuitBreakers
+  readonly #loopWatch: LoopWatch
   readonly #clusterLimits: ClusterLimits | undefined
   readonly #autoscaler: Autoscaler | undefined
   /** Runs by task. */
@@ -129,6 +133,14 @@ export class Worker {
     if (limiter !== undefined) {
       this.#clusterLimits = new ClusterLimits({ limiter, clock, logger, leaseMs: settings.leaseMs })
     }
+    this.#loopWatch = new LoopWatch(clock, (lagMs) => {
+      const suspects = this.active().filter(({ pid }) => pid === null)
+      if (suspects.length > 0)
+        this.#heldUp(
+          lagMs,
+          suspects.map(({ attempt }) => attempt),
+        )
+    })
     const lane = this.#lane
     const scaled = {
       get size() {
@@ -151,6 +163,7 @@ export class Worker {
     // Kept referenced: a worker that waits for messages is alive.
     this.#stallCheck = setInterval(() => this.#handBackStalled(), stallMs)
     this.#autoscaler?.start()
+    this.#loopWatch.start()
     this.#loop = this.#consume(this.#consumer)
   }
 
@@ -437,9 +450,26 @@ export class Worker {
     attempt.startedAt = clock.now()
     if (attempt.definition.options.trackStarted) this.#settling.saveStarted(attempt, execution.pid ?? process.pid)
     for (const observer of this.#observers) observer.onStarted?.(attempt)
-    const outcome = await execution.outcome()
+    const running = execution.outcome()
+    const heldMs = clock.monotonic() - startedAt
+    if (heldMs >= heldUpMs) this.#heldUp(heldMs, [attempt])
+    const outcome = await running
+    const endedAt = clock.monotonic()
+    // What ends first after the loop was held up is what held it up.
+    if (execution.pid === null && this.#loopWatch.overdueMs(endedAt) >= heldUpMs) {
+      this.#heldUp(this.#loopWatch.overdueMs(endedAt), [attempt])
+    }
     // One that was ended by force, and did not heed it, has been settled.
-    if (lane.running.has(execution)) this.#ended(lane, execution, attempt, outcome, clock.monotonic() - startedAt)
+    if (lane.running.has(execution)) this.#ended(lane, execution, attempt, outcome, endedAt - startedAt)
+  }
+
+  #heldUp(heldMs: number, suspects: readonly Attempt[]): void {
+    this.#loopWatch.explained()
+    const tasks = suspects.slice(0, suspectsShown).map(({ message }) => `${message.task} (${message.id})`)
+    this.#parts.logger.warn(
+      { worker: this.name, heldMs: Math.round(heldMs), tasks: tasks.join(', ') },
+      "held up the event loop, and every other task with it; work that computes belongs into a pool of children: pool: 'processes'",
+    )
   }
 
   #ended(lane: Lane, execution: Execution, attempt: Attempt, outcome: Outcome, runMs: number): void {
@@ -515,6 +545,7 @@ export class Worker {
   async #stop(): Promise<void> {
     this.#stopping.abort()
     this.#autoscaler?.stop()
+    this.#loopWatch.stop()
     this.#onRoom()
     this.#handBackAll()
     await this.#loop

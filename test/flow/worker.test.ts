@@ -509,3 +509,27 @@ describe('workers of several applications', () => {
     expect([...ran].sort()).toEqual(['one', 'two'])
   })
 })
+
+describe('a task that holds up the event loop', () => {
+  const hold = (ms: number): void => {
+    const end = performance.now() + ms
+    while (performance.now() < end);
+  }
+
+  it.each([
+    ['before it first waits', () => hold(600)],
+    ['after it has waited', () => new Promise((resolve) => setImmediate(resolve)).then(() => hold(700))],
+  ])('is named in a warning: %s', async (_when, run) => {
+    const warnings: object[] = []
+    const { logger } = recordingLogger()
+    const app = newApp({ logger: { ...logger, warn: (fields) => void warnings.push(fields) } })
+    const task = app.task('compute', run)
+    await app.worker()
+
+    const result = await task.delay()
+    await result.get({ timeout: '10s' })
+
+    await until(() => warnings.length === 1)
+    expect(warnings).toMatchObject([{ tasks: `compute (${result.id})`, heldMs: expect.any(Number) }])
+  })
+})
