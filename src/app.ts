@@ -271,7 +271,12 @@ export class Celeriac {
       void worker.stop().then(() => this.#signals.send('workerShutdown', { worker: name }))
     })
     const node = config.remoteControl ? await this.#nodeOf(worker, broker, config) : undefined
-    await worker.start()
+    try {
+      await worker.start()
+    } catch (error) {
+      await node?.stop()
+      throw error
+    }
     this.#workers.set(worker, node)
     this.#signals.send('workerReady', { worker: name })
     return worker

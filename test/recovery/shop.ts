@@ -22,6 +22,8 @@ export interface Shop {
 }
 
 export interface ShopOptions {
+  /** Whether the worker answers remote control. @default true */
+  readonly remoteControl?: boolean
   /** The worker's URL, where it takes another way than the sender. */
   readonly workerUrl?: string
   readonly publishTimeout?: `${number}ms`
@@ -36,7 +38,7 @@ export const silent: Logger = { debug: ignore, info: ignore, warn: ignore, error
 let orders = 1_000_000
 
 export async function openShop(url: string, options: ShopOptions = {}): Promise<Shop> {
-  const { workerUrl = url, publishTimeout = '60000ms', work } = options
+  const { workerUrl = url, publishTimeout = '60000ms', remoteControl = true, work } = options
   const ran: number[] = []
   const logged: string[] = []
   const write = (fields: object, message: string): void => {
@@ -57,7 +59,7 @@ export async function openShop(url: string, options: ShopOptions = {}): Promise<
     await sender.close()
     await app.close()
   })
-  await app.worker({ shutdownTimeout: '1s' })
+  await app.worker({ shutdownTimeout: '1s', remoteControl })
   const send = (order: number): Promise<unknown> => pick.delay(order)
   const expectRun = async (expected: readonly number[]): Promise<void> => {
     const missing = (): number[] => {
