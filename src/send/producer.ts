@@ -188,7 +188,7 @@ export class Producer implements Sender {
       id,
       queue: options.queue ?? own?.queue ?? route.queue ?? settings.defaultQueue,
       args: wire.args,
-      kwargs: wire.kwargs,
+      kwargs: options.kwargs === undefined ? wire.kwargs : this.#withKeywords(task, wire, options.kwargs),
       embed: emptyEmbed,
       rootId: position.rootId ?? id,
       parentId: position.parentId,
@@ -211,6 +211,19 @@ export class Producer implements Sender {
       compression: options.compression ?? own?.compression ?? settings.compression,
       celeriac: { sent: etaMs ?? nowMs },
     }
+  }
+
+  /** @throws CeleriacError `CONFIG_INVALID` for a task with a schema */
+  #withKeywords(
+    task: string,
+    { kwargs }: WireArguments,
+    more: NonNullable<CallOptions['kwargs']>,
+  ): WireArguments['kwargs'] {
+    if (this.#parts.registry.get(task)?.input === undefined) return { ...kwargs, ...more }
+    throw new CeleriacError(
+      'CONFIG_INVALID',
+      `task '${task}' takes the one input of its schema, and no \`kwargs\` beside it`,
+    )
   }
 
   /** A step as it travels behind the first: with its id, and with the queue this side would route it to. */
@@ -236,8 +249,8 @@ export class Producer implements Sender {
       // Celery has no word for none.
       ...(compression !== undefined && compression !== 'none' && { compression }),
     }
-    const { task, args, kwargs, immutable } = parts
-    return { task, args, kwargs, options, subtask_type: null, immutable }
+    const { task, args, immutable } = parts
+    return { task, args, kwargs: call.kwargs, options, subtask_type: null, immutable }
   }
 
   #successorCall(after: TaskMessage, { signature, partialArgs, chain }: Successor, nowMs: number): TaskCall {

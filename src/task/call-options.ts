@@ -18,6 +18,11 @@ export interface CallOptions {
   readonly taskId?: string
   /** Headers of your own, as JSON data; the task finds them in `ctx.headers`. */
   readonly headers?: Readonly<Record<string, unknown>>
+  /**
+   * Keyword arguments, for tasks that take some, as Python's do. A plain function of ours gets them as one object behind
+   * its arguments; a task with a schema has its one input, and no others.
+   */
+  readonly kwargs?: Readonly<Record<string, unknown>>
   readonly ignoreResult?: boolean
   /** Overrides the task's, for this call. */
   readonly softTimeLimit?: Duration
@@ -36,6 +41,7 @@ const known: readonly (keyof CallOptions)[] = [
   'queue',
   'taskId',
   'headers',
+  'kwargs',
   'ignoreResult',
   'softTimeLimit',
   'timeLimit',
@@ -78,6 +84,10 @@ export function checkCallOptions(options: CallOptions): CallOptions {
   if (options.priority !== undefined) wholeNumber(options.priority, 'priority', 0, 9)
   if (options.compression !== undefined) checkCompression(options.compression)
   refuseMessageHeaders(options.headers)
+  const { kwargs } = options
+  if (kwargs !== undefined && (typeof kwargs !== 'object' || kwargs === null || Array.isArray(kwargs))) {
+    throw new CeleriacError('CONFIG_INVALID', `\`kwargs\` must be an object, got ${JSON.stringify(kwargs)}`)
+  }
   if (options.taskId === '') throw new CeleriacError('CONFIG_INVALID', '`taskId` must not be empty')
   return options
 }

@@ -230,6 +230,7 @@ describe('options that cannot work are refused when they are given', () => {
     [{ eta: new Date(Number.NaN) }, '`eta` must be a valid Date, got Invalid Date'],
     [{ expires: new Date(Number.NaN) }, '`expires` must be a duration or a valid Date, got Invalid Date'],
     [{ priority: 'high' }, '`priority` must be a whole number from 0 to 9, got high'],
+    [{ kwargs: [1] }, '`kwargs` must be an object, got [1]'],
     [{ taskId: '' }, '`taskId` must not be empty'],
   ]
 

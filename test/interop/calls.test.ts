@@ -1,4 +1,5 @@
 /** What one language sends, the other receives: every kind of value, and what is said about a call beside its arguments. */
+import { chain } from 'celeriac'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { describeWith } from '../servers/index.ts'
 import { everything, openSite, type Site, transports } from './site.ts'
@@ -38,6 +39,17 @@ describeWith(everything, 'calls between Python and TypeScript', () => {
       const echoed = await site.python.run('send("ts.echo", 1, color="rot", size=None).get(timeout=10)')
 
       expect(echoed).toEqual([1, { color: 'rot', size: null }])
+    })
+
+    it('give a Python task keyword arguments, also as a later step of a chain', async () => {
+      const echo = site.app.remote<[number], { args: unknown[]; kwargs: object }>('py.echo')
+      const kwargs = { color: 'rot', size: null }
+
+      const called = await echo.applyAsync([1], { kwargs })
+      const chained = await chain(site.tasks.add.s(1, 2), echo.s().set({ kwargs })).delay()
+
+      expect(await called.get({ timeout: '10s' })).toEqual({ args: [1], kwargs })
+      expect(await chained.get({ timeout: '10s' })).toEqual({ args: [3], kwargs })
     })
 
     it('carry whole numbers of any length, which are bigint here', async () => {
