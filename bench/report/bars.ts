@@ -29,6 +29,42 @@ const eta = { scenario: 'eta' }
 /** Ratios of one run waver by so much, so that less is no fall. */
 const noFall = 0.9
 
+const pools = { scenario: 'pools' }
+
+const busyPools: readonly Definition[] = [
+  {
+    ...pools,
+    text: 'processes, tasks of 10 ms: at least 95 % of two bare children',
+    metric: 'tasks of 10 ms, fair',
+    against: ['raw'],
+    atLeast: 0.95,
+  },
+  {
+    ...pools,
+    text: 'processes, 1 % a hundred times longer: fair within 10 % of the ideal schedule',
+    metric: 'time for all, 1 % of 200 ms, others 2 ms, fair',
+    against: ['raw'],
+    atMost: 1.1,
+  },
+]
+
+const poolsBesideCelery: readonly Definition[] = [
+  {
+    ...pools,
+    text: 'processes, no-op tasks, fair: at least 5 × Celery -O fair',
+    metric: 'no-op tasks, fair',
+    against: ['celery'],
+    atLeast: 5,
+  },
+  {
+    ...pools,
+    text: 'processes, no-op tasks, throughput: at least 10 × Celery -O fair',
+    metric: 'no-op tasks, throughput',
+    against: ['celery'],
+    atLeast: 10,
+  },
+]
+
 const sqlite: readonly Definition[] = [
   { ...drained, text: 'drain: at least 30 % of the raw ceiling', against: ['raw'], atLeast: 0.3 },
   { ...drained, text: 'drain: at least twice BullMQ', against: ['bullmq'], atLeast: 2 },
@@ -59,6 +95,7 @@ const sqlite: readonly Definition[] = [
     metric: 'rate kept',
     atLeast: 2 / 3,
   },
+  ...busyPools,
 ]
 
 const fromPython: readonly Definition[] = [
@@ -117,6 +154,8 @@ const redis: readonly Definition[] = [
     atMost: 1,
   },
   ...fromPython,
+  ...busyPools,
+  ...poolsBesideCelery,
 ]
 
 const amqp: readonly Definition[] = [

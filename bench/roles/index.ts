@@ -4,6 +4,7 @@ import { enqueue, fill, fillChains, messageBytes } from './enqueue.ts'
 import { receiveEta } from './eta.ts'
 import { chainsOneByOne, receive, sendAndReceive, sendDelayed, sendPaced } from './latency.ts'
 import { memory } from './memory.ts'
+import { bareChildren, drainPool, fillWork } from './pools.ts'
 import { rawDrain, rawFill } from './raw.ts'
 import type { Role } from './role.ts'
 
@@ -11,12 +12,15 @@ export type { Role } from './role.ts'
 
 /** Everything a measured process can be told to do. */
 export const roles = {
+  bareChildren,
   chainsOneByOne,
   claim,
   drain,
+  drainPool,
   enqueue,
   fill,
   fillChains,
+  fillWork,
   memory,
   messageBytes,
   rawDrain,

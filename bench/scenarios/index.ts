@@ -9,6 +9,7 @@ import { eta } from './eta.ts'
 import { latency, latencyWithLatency } from './latency.ts'
 import { memory } from './memory.ts'
 import type { ScenarioName } from './names.ts'
+import { pools } from './pools.ts'
 
 export const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
   enqueue,
@@ -22,11 +23,24 @@ export const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
   'drain@1ms': drainWithLatency,
   'latency@1ms': latencyWithLatency,
   eta,
+  pools,
 }
 
 /** A file has no network, and no Python; what a claim costs at two million messages is a question to SQLite's indexes. */
 export const scenariosOf: Readonly<Record<BrokerName, readonly ScenarioName[]>> = {
-  sqlite: ['enqueue', 'drain', 'latency', 'chain', 'delayed', 'backlog', 'memory'],
-  redis: ['enqueue', 'drain', 'results', 'latency', 'chain', 'delayed', 'memory', 'drain@1ms', 'latency@1ms', 'eta'],
+  sqlite: ['enqueue', 'drain', 'latency', 'chain', 'delayed', 'backlog', 'memory', 'pools'],
+  redis: [
+    'enqueue',
+    'drain',
+    'results',
+    'latency',
+    'chain',
+    'delayed',
+    'memory',
+    'drain@1ms',
+    'latency@1ms',
+    'eta',
+    'pools',
+  ],
   amqp: ['enqueue', 'drain', 'results', 'latency', 'chain', 'delayed', 'memory', 'drain@1ms', 'latency@1ms', 'eta'],
 }

@@ -11,6 +11,7 @@ export const scenarioNames = [
   'drain@1ms',
   'latency@1ms',
   'eta',
+  'pools',
 ] as const
 
 export type ScenarioName = (typeof scenarioNames)[number]

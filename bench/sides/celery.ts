@@ -52,10 +52,10 @@ export async function openCelery(store: Store): Promise<Session> {
 async function work(
   python: string,
   env: Readonly<Record<string, string>> & { readonly BENCH_METER: string },
-  { concurrency, prefetchMultiplier, began = () => {} }: WorkOptions,
+  { concurrency, prefetchMultiplier, optimization = 'fair', began = () => {} }: WorkOptions,
   handle: Handle,
 ): Promise<Working> {
-  const options = `-P prefork -O fair --without-gossip --without-mingle --without-heartbeat -Q bench --loglevel ERROR`
+  const options = `-P prefork -O ${optimization} --without-gossip --without-mingle --without-heartbeat -Q bench --loglevel ERROR`
   const program = new Program({
     command: python,
     args: [

@@ -36,6 +36,8 @@ export interface Setting {
   readonly concurrency: number
   /** Messages that Celery fetches ahead for each process. */
   readonly prefetchMultiplier: number
+  /** How Celery gives its processes work. @default 'fair' */
+  readonly optimization?: 'fair' | 'default'
 }
 
 export interface WorkOptions extends Setting {
