@@ -1,10 +1,13 @@
 /**
  * How many messages to have at hand beyond the free slots: what the slots will start within a short horizon. Tasks of
- * microseconds are fetched by the hundred, so that a round trip serves many; long ones are left for other workers.
+ * microseconds are fetched by the hundred, so that a round trip serves many; long ones are left for other workers. In
+ * between one is at hand, so that no slot is idle for a round trip after each task.
  */
 
 /** Work fetched ahead is started within about this time. */
 const horizonMs = 5
+/** One message is at hand where a slot comes free so soon: it would wait as long as a round trip costs, or little more. */
+const nextWithinMs = 15
 /** No more than this ahead, however short the tasks: a fetch of so many already costs next to nothing for each. */
 const maxAhead = 500
 /** Weight of the newest run in the moving average. */
@@ -62,7 +65,8 @@ export class Prefetch {
   /** Before the first run is over nothing is known, so nothing is fetched ahead. */
   #ahead(concurrency: number): number {
     if (this.#averageRunMs === undefined) return 0
-    const starts = (concurrency * horizonMs) / Math.max(this.#averageRunMs, 0.001)
-    return Math.min(maxAhead, Math.floor(starts))
+    const everyMs = Math.max(this.#averageRunMs, 0.001) / concurrency
+    const next = everyMs <= nextWithinMs && !this.#isStalled ? 1 : 0
+    return Math.min(maxAhead, Math.max(next, Math.floor(horizonMs / everyMs)))
   }
 }

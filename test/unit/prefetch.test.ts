@@ -34,6 +34,12 @@ describe('how many messages to fetch', () => {
     expect(having([0]).room(10, 0)).toBe((10 + 500) / 2)
   })
 
+  it('is one ahead where a slot comes free within fifteen milliseconds', () => {
+    expect(having([30], 2).room(2, 0)).toBe(1)
+    expect(having([30], 2).room(2, 1)).toBe(0)
+    expect(having([31], 2).room(2, 0)).toBe(0)
+  })
+
   it('is none ahead for long tasks', () => {
     expect(having([1_000]).room(10, 0)).toBe(0)
     expect(having([1_000]).room(9, 0)).toBe(1)
