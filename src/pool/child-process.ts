@@ -8,11 +8,10 @@ import type { ChildSettings, FromChild, ToChild } from './child-messages.ts'
 export const childVariable = 'CELERIAC_CHILD'
 
 /** Of Node's options, those that are for one process alone: two cannot listen on one port for a debugger. */
-const notInherited = /^--(inspect|debug|watch|test|prof|cpu-prof|heap-prof)/
+const forOneProcess = /^--(inspect|debug|watch|test|prof|cpu-prof|heap-prof)/
 
 export function startChildProcess(entry: URL, settings: ChildSettings, listener: ChildListener): Child {
-  const execArgv = process.execArgv.filter((option) => !notInherited.test(option))
-  const child = spawn(process.execPath, [...execArgv, ...programOf(entry)], {
+  const child = spawn(process.execPath, [...inherited(process.execArgv), ...programOf(entry)], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     serialization: 'advanced',
     env: { ...process.env, [childVariable]: JSON.stringify(settings) },
@@ -49,6 +48,15 @@ class ProcessChild implements Child {
   kill(): void {
     this.#process.kill('SIGKILL')
   }
+}
+
+/** A value may follow its option as an argument of its own; left alone, it would be taken for the program. */
+function inherited(execArgv: readonly string[]): string[] {
+  let keeps = true
+  return execArgv.filter((argument) => {
+    if (argument.startsWith('-')) keeps = !forOneProcess.test(argument)
+    return keeps
+  })
 }
 
 /** The published JavaScript runs as it is; TypeScript sources on a Node that cannot read them go through jiti. */

@@ -21,8 +21,8 @@ const url = (): string => `sqlite://${join(folder, 'tasks.db')}`
 const env = (): Record<string, string> => ({ POOL_BROKER: url(), POOL_LOG: join(folder, 'log') })
 
 /** Starts a worker, and waits until it is ready. */
-async function worker(options: object): Promise<Program> {
-  const program = start('pool-worker.mjs', [JSON.stringify(options)], env())
+async function worker(options: object, nodeOptions: readonly string[] = []): Promise<Program> {
+  const program = start('pool-worker.mjs', [JSON.stringify(options)], env(), nodeOptions)
   await hears(program, 'ready')
   return program
 }
@@ -178,6 +178,13 @@ describe.each(['processes', 'threads'] as const)('the pool `%s`', (pool) => {
 })
 
 describe('the pool `processes`', () => {
+  it("starts children without those of Node's options that are for the worker alone, values and all", async () => {
+    const profiling = ['--cpu-prof', '--cpu-prof-interval', '500', '--cpu-prof-dir', join(folder, 'profiles')]
+    await worker({ pool: 'processes', concurrency: 1 }, profiling)
+
+    expect(await get('add', 1, 2)).toBe(3)
+  })
+
   it('survives the crash of a child; the task runs again with its loss counted', async () => {
     await worker({ pool: 'processes', concurrency: 2 })
 

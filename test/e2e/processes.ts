@@ -30,10 +30,11 @@ export function start(
   script: string,
   args: readonly (string | number)[],
   env: Readonly<Record<string, string>> = {},
+  nodeOptions: readonly string[] = [],
 ): Program {
   const child: ChildProcess = spawn(
     process.execPath,
-    [join(import.meta.dirname, 'fixtures', script), ...args.map(String)],
+    [...nodeOptions, join(import.meta.dirname, 'fixtures', script), ...args.map(String)],
     {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
