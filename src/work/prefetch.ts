@@ -49,10 +49,13 @@ export class Prefetch {
       const atHand = this.#isStalled ? Math.min(this.#fixed, concurrency) : this.#fixed
       return Math.max(0, atHand - running - waiting)
     }
-    const atHand = concurrency + this.#ahead(concurrency)
+    const ahead = this.#ahead(concurrency)
+    const free = concurrency + ahead - running - waiting
+    // A fetch for each task that ends would cost more than many tasks do.
+    if (free < ahead / 4) return 0
     // By halves: one is run while the broker gets the other.
-    const most = Math.max(concurrency, Math.ceil(atHand / 2))
-    return Math.max(0, Math.min(most, atHand - running - waiting))
+    const most = Math.max(concurrency, Math.ceil((concurrency + ahead) / 2))
+    return Math.max(0, Math.min(most, free))
   }
 
   /** How many of those that wait are more than should be at hand. */

@@ -18,20 +18,28 @@ describe('how many messages to fetch', () => {
   it('is what the slots will start within five milliseconds, for short tasks', () => {
     const prefetch = having([1])
 
-    expect(prefetch.room(10, 40)).toBe(10)
+    expect(prefetch.room(10, 30)).toBe(20)
     expect(prefetch.room(10, 50)).toBe(0)
   })
 
   it('is at most 500 ahead, however short the tasks', () => {
     const prefetch = having([0])
 
-    expect(prefetch.room(10, 400)).toBe(100)
+    expect(prefetch.room(10, 300)).toBe(200)
     expect(prefetch.room(10, 500)).toBe(0)
   })
 
   it('is by halves, so that one is run while the broker gets the other', () => {
     expect(having([1]).room(0, 0)).toBe((10 + 50) / 2)
     expect(having([0]).room(10, 0)).toBe((10 + 500) / 2)
+  })
+
+  it('is none until a quarter of what is to be ahead has been started', () => {
+    const prefetch = having([1])
+
+    expect(prefetch.room(10, 38)).toBe(0)
+    expect(prefetch.room(10, 37)).toBe(13)
+    expect(prefetch.room(9, 0)).toBe(30)
   })
 
   it('is one ahead where a slot comes free within fifteen milliseconds', () => {
