@@ -40,13 +40,13 @@ export async function pools(bench: Bench): Promise<void> {
 function loads(bench: Bench): Load[] {
   const rateOf: Load['figure'] = (metric, count, ms) => rate(metric, (count / ms) * 1_000)
   const timeOf: Load['figure'] = (metric, _count, ms) => time(metric, ms)
-  const [busy, short] = [size(bench, 400, 100), size(bench, 1_000, 200)]
+  const [busy, short, skewed] = [size(bench, 400, 100), size(bench, 1_000, 200), size(bench, 800, 200)]
   return [
     { metric: 'tasks of 10 ms', durationsMs: Array.from({ length: busy }, () => 10), figure: rateOf },
     { metric: 'time for all, 2 ms each', durationsMs: Array.from({ length: short }, () => 2), figure: timeOf },
     {
-      metric: 'time for all, 1 % of 200 ms, others 2 ms',
-      durationsMs: shuffled(Array.from({ length: short }, (_, i) => (i % 100 === 0 ? 200 : 2))),
+      metric: 'time for all, 1 % of 1 s, others 10 ms',
+      durationsMs: shuffled(Array.from({ length: skewed }, (_, i) => (i % 100 === 0 ? 1_000 : 10))),
       figure: timeOf,
     },
   ]
