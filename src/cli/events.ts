@@ -63,7 +63,7 @@ async function events(app: Celeriac, flags: EventsFlags): Promise<void> {
 /** Ctrl-C, the end of the time, or a reader that has gone. */
 function ended(limit: Duration | undefined): Promise<void> {
   return new Promise((resolve) => {
-    onSignals([resolve])
+    onSignals({ stages: [resolve] })
     process.stdout.once('error', () => resolve())
     if (limit !== undefined) setTimeout(resolve, toMs(limit, 'for'))
   })

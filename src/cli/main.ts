@@ -96,11 +96,11 @@ function isDebug(argv: readonly string[]): boolean {
   )
 }
 
-/** A reader that has gone (`| head`, a parent that died) must not end a worker, nor cost a stack trace. */
+/** A reader that has gone (`| head`, a parent that died, a terminal that was closed) must not end a worker, nor cost a stack trace. */
 function surviveClosedPipes(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
+      if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error
     })
   }
 }

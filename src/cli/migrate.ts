@@ -113,7 +113,7 @@ async function open(url: string): Promise<Broker> {
 function stopOnSignals(): AbortSignal {
   const stop = new AbortController()
   const end = (): never => process.exit(exitCodes.failed)
-  onSignals([() => stop.abort(), end])
+  onSignals({ stages: [() => stop.abort(), end] })
   stop.signal.addEventListener('abort', () => note('\nstopping after the batch under way'))
   return stop.signal
 }

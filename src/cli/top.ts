@@ -178,7 +178,7 @@ async function watch(fleet: Fleet): Promise<void> {
     },
     onResize: draw,
   })
-  onSignals([end])
+  onSignals({ stages: [end] })
   let isCounting = false
   const countQueues = async (): Promise<void> => {
     if (isCounting) return

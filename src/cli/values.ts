@@ -67,6 +67,31 @@ export function pool(text: string): PoolKind {
 
 const celeryPools: Record<string, PoolKind> = { prefork: 'processes', gevent: 'async', eventlet: 'async' }
 
+/** `10,3` or `3,10`: the most and the least; `10` alone is the most. As Celery's `--autoscale`. */
+export function autoscale(text: string): { max: number; min?: number } {
+  const match = /^\s*(\d+)\s*(?:,\s*(\d+)\s*)?$/.exec(text)
+  const [max = 0, min] = (match?.slice(1) ?? [])
+    .filter((part) => part !== undefined)
+    .map(Number)
+    .sort((one, other) => other - one)
+  if (max < 1) throw new InvalidArgumentError('It takes the most and the least tasks at once, such as 10,3.')
+  return min === undefined ? { max } : { max, min }
+}
+
+export interface HttpAddress {
+  readonly host: string
+  readonly port: number
+}
+
+/** `8080`, `0.0.0.0:8080`, `[::]:8080`; a port alone is for this machine. */
+export function httpAddress(text: string): HttpAddress {
+  const [, inBrackets, plainHost, digits] = /^(?:\[([^\]]+)\]:|([^:]+):)?(\d+)$/.exec(text.trim()) ?? []
+  const port = Number(digits)
+  if (digits === undefined || port > 65_535)
+    throw new InvalidArgumentError('It takes a port, such as 8080 or 0.0.0.0:8080; 0 takes any that is free.')
+  return { host: inBrackets ?? plainHost ?? '127.0.0.1', port }
+}
+
 /** Names with commas between. */
 export function list(text: string): string[] {
   const names = text

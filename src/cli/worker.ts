@@ -1,104 +1,141 @@
 /** `celeriac worker`: runs an application's tasks until it is told to stop. */
 import { hostname } from 'node:os'
-import type { Command } from 'commander'
-import type { Celeriac } from '../app.ts'
+import { type Command, Option } from 'commander'
 import type { WorkerOptions } from '../config.ts'
 import type { Duration, Size } from '../duration.ts'
-import type { Logger } from '../logger.ts'
-import { nearest } from '../nearest.ts'
 import { type Optimization, optimizations, type PoolKind } from '../pool-kinds.ts'
-import { packageVersion } from '../version.ts'
-import type { Worker } from '../work/worker.ts'
-import { openApp } from './connection.ts'
+import { isSupervised, replaceProcess } from './again.ts'
 import type { LogFormat } from './logging.ts'
-import { plural, shortTime } from './output.ts'
-import { onSignals } from './signals.ts'
-import { painter } from './terminal.ts'
-import { duration, type LogLevel, list, logLevel, oneOf, pool, size, wholeNumber } from './values.ts'
+import { serve } from './serve.ts'
+import {
+  autoscale,
+  duration,
+  type HttpAddress,
+  httpAddress,
+  type LogLevel,
+  list,
+  logLevel,
+  oneOf,
+  pool,
+  size,
+  wholeNumber,
+} from './values.ts'
 
 interface WorkerFlags {
   readonly app: string
   readonly queues?: string[]
   readonly pool?: PoolKind
   readonly concurrency?: number
+  readonly autoscale?: { readonly max: number; readonly min?: number }
   readonly optimization?: Optimization
   readonly maxTasksPerChild?: number
   readonly maxMemoryPerChild?: Size
   readonly hostname?: string
+  readonly taskEvents?: true
+  readonly remoteControl: boolean
   readonly loglevel?: LogLevel
   readonly logFormat?: LogFormat
   readonly prefetch?: number
   readonly lease?: Duration
   readonly shutdownTimeout?: Duration
+  readonly pidfile?: string
+  readonly httpPort?: HttpAddress
 }
 
 export function addWorkerCommand(program: Command): void {
-  program
+  const command = program
     .command('worker')
     .summary("run an app's tasks")
     .description("Runs an app's tasks until it is told to stop.")
-    .requiredOption('-A, --app <file>', 'the module that exports the app, TypeScript or JavaScript')
-    .option('-Q, --queues <names>', "queues to serve, with commas between (default: all of the app's)", list)
-    .option('-P, --pool <kind>', 'async, processes, threads or solo (default: async)', pool)
-    .option('-c, --concurrency <n>', 'tasks running at once (default: 100; for children one each core)', wholeNumber(1))
-    .option('-O, --optimization <kind>', 'fair or throughput (default: fair)', oneOf<Optimization>(optimizations))
-    .option('--max-tasks-per-child <n>', 'tasks after which a child is replaced (default: never)', wholeNumber(1))
-    .option('--max-memory-per-child <size>', 'size at which a child is replaced, as in 200MB (default: never)', size)
-    .option('-n, --hostname <name>', 'node name; %h is the host (default: celeriac-PID@%h)')
-    .option('-l, --loglevel <level>', 'debug, info, warn or error (default: info)', logLevel)
-    .option('--log-format <format>', 'pretty or json (default: pretty)', oneOf<LogFormat>(['pretty', 'json']))
-    .option('--prefetch <n>', 'messages at hand, running ones included (default: adapts)', wholeNumber(1))
-    .option('--lease <time>', "how long a dead worker's tasks stay away (default: the app's, 30s)", duration)
-    .option('--shutdown-timeout <time>', 'how long a stop waits for running tasks (default: 30s)', duration)
+  addWorkerFlags(command)
     .addHelpText(
       'after',
       `
 Stopping: the first Ctrl-C or SIGTERM takes no more tasks and lets the running
 ones end; the second aborts them, and they go back to their queue without losing
 a retry; the third exits at once, and they come back when their lease lapses.
+SIGQUIT aborts at once what runs. The remote command shutdown is like SIGTERM.
+
+SIGHUP starts again, with the same pid and arguments: it lets the running tasks
+end, then loads the app anew. Before Node 22.15 the new worker is a child of the
+old process, which hands on signals and keeps the pid file. At a terminal SIGHUP
+is like SIGTERM.
+
+--http-port serves /healthz (200, or 503 when the worker cannot take tasks) and
+/metrics (Prometheus), on this machine only unless a host is given.
 
 Examples:
   celeriac worker -A app.ts
   celeriac worker -A app.ts -Q picking,packing -c 10 -n picker@%h
-  celeriac worker -A app.ts -l warn --log-format json
+  celeriac worker -A app.ts -P processes --autoscale 8,2
+  celeriac worker -A app.ts -l warn --log-format json --http-port 0.0.0.0:8080
 
--l info logs every task; -l warn only what goes wrong, and is faster.`,
+-l info logs every task; -l warn only what goes wrong, and is faster. Celery's
+--without-heartbeat, --without-gossip and --without-mingle are taken, and change
+nothing.`,
     )
     .action(runWorker)
 }
 
-async function runWorker(flags: WorkerFlags): Promise<void> {
-  const format = flags.logFormat ?? 'pretty'
-  const level = flags.loglevel ?? 'info'
-  const [{ loadApp }, { createLogger }, { banner }] = await Promise.all([
-    import('../load-app.ts'),
-    import('./logging.ts'),
-    import('./banner.ts'),
-  ])
-  const [app, cliLogger] = await Promise.all([loadApp(flags.app), createLogger(format, level)])
-  // An app that brings a logger of its own keeps it, unless the flags ask for something.
-  const isAsked = flags.logFormat !== undefined || flags.loglevel !== undefined
-  const logger = app.config.hasOwnLogger && !isAsked ? app.config.logger : cliLogger
-  await openApp(app)
-  const worker = await app.worker(workerOptions(flags, logger))
-  // Nothing is awaited from here to "ready", so the first task's line comes after it.
-  if (format === 'pretty') process.stderr.write(banner(app, worker, packageVersion(), painter(process.stderr)))
-  warnOfStrangeQueues(app, worker, cliLogger)
-  const stopped = new Promise<void>((resolve, reject) => {
-    stopInStages(app, worker, cliLogger, () => app.close().then(resolve, reject))
-  })
-  cliLogger.info({ worker: worker.name, queues: worker.settings.queues }, 'ready')
-  await stopped
-  cliLogger.info({ worker: worker.name, processed: worker.health().processed }, 'stopped')
+function addWorkerFlags(command: Command): Command {
+  command
+    .requiredOption('-A, --app <file>', 'the module that exports the app, TypeScript or JavaScript')
+    .option('-Q, --queues <names>', "queues to serve, with commas between (default: all of the app's)", list)
+    .option('-P, --pool <kind>', 'async, processes, threads or solo (default: async)', pool)
+    .option('-c, --concurrency <n>', 'tasks running at once (default: 100; for children one each core)', wholeNumber(1))
+    .option('--autoscale <max,min>', 'let that number follow the load (min: 1)', autoscale)
+    .option('-O, --optimization <kind>', 'fair or throughput (default: fair)', oneOf<Optimization>(optimizations))
+    .option('--max-tasks-per-child <n>', 'tasks after which a child is replaced (default: never)', wholeNumber(1))
+    .option('--max-memory-per-child <size>', 'size at which a child is replaced, as in 200MB (default: never)', size)
+    .option('-n, --hostname <name>', 'node name; %h is the host (default: celeriac-PID@%h)')
+    .option('-E, --task-events', 'send events of every task, not only once a monitor asks for them')
+    .option('--no-remote-control', 'answer no remote control, and do not tell the fleet of the worker')
+    .option('-l, --loglevel <level>', 'debug, info, warn or error (default: info)', logLevel)
+    .option('--log-format <format>', 'pretty or json (default: pretty)', oneOf<LogFormat>(['pretty', 'json']))
+    .option('--prefetch <n>', 'messages at hand, running ones included (default: adapts)', wholeNumber(1))
+    .option('--lease <time>', "how long a dead worker's tasks stay away (default: the app's, 30s)", duration)
+    .option('--shutdown-timeout <time>', 'how long a stop waits for running tasks (default: 30s)', duration)
+    .option('--pidfile <file>', 'write the pid there, and refuse to start while it names a process that runs')
+    .option('--http-port <[host:]port>', 'serve /healthz and /metrics; port 0 is any that is free', httpAddress)
+  for (const name of celeryOnly) command.addOption(new Option(`--without-${name}`).hideHelp())
+  return command
 }
 
-function workerOptions(flags: WorkerFlags, logger: Logger): WorkerOptions {
+/** What Celery's workers do among themselves, and ours need not. */
+const celeryOnly = ['heartbeat', 'gossip', 'mingle']
+
+async function runWorker(flags: WorkerFlags): Promise<void> {
+  if (flags.pidfile !== undefined && !isSupervised()) (await import('./pidfile.ts')).holdPidfile(flags.pidfile)
+  const format = flags.logFormat ?? 'pretty'
+  const level = flags.loglevel ?? 'info'
+  const ending = await serve({
+    module: flags.app,
+    worker: workerOptions(flags),
+    format,
+    level,
+    keepsAppLogger: flags.logFormat === undefined && flags.loglevel === undefined,
+    http: flags.httpPort,
+  })
+  if (ending === 'restart') process.exitCode = await startAgain(format, level)
+}
+
+/** As the same process, or else by a child that this process waits for; then with the child's exit code. */
+async function startAgain(format: LogFormat, level: LogLevel): Promise<number> {
+  // What was logged last is written in the next turn.
+  await new Promise((resolve) => setImmediate(resolve))
+  replaceProcess()
+  const [{ Supervisor }, { createLogger }] = await Promise.all([import('./supervisor.ts'), import('./logging.ts')])
+  return new Supervisor({ logger: await createLogger(format, level), outlivesFailures: false }).run()
+}
+
+function workerOptions(flags: WorkerFlags): WorkerOptions {
   const { queues, concurrency, optimization, hostname: name, prefetch, lease, shutdownTimeout } = flags
   const { maxTasksPerChild, maxMemoryPerChild } = flags
   return {
-    logger,
-    module: flags.app,
+    taskEvents: flags.taskEvents ?? false,
+    remoteControl: flags.remoteControl,
     ...(flags.pool !== undefined && { pool: flags.pool }),
+    ...(flags.autoscale !== undefined && { autoscale: flags.autoscale }),
     ...(optimization !== undefined && { optimization }),
     ...(maxTasksPerChild !== undefined && { maxTasksPerChild }),
     ...(maxMemoryPerChild !== undefined && { maxMemoryPerChild }),
@@ -117,35 +154,4 @@ export function nodeName(text: string, host = hostname()): string {
   const parts: Record<string, string> = { '%h': host, '%n': first, '%d': rest.join('.'), '%%': '%' }
   const name = text.replace(/%[hnd%]/g, (placeholder) => parts[placeholder] ?? placeholder)
   return name.includes('@') ? name : `${name}@${host}`
-}
-
-/** A queue no task of the app goes to may be meant, but is more often mistyped. */
-function warnOfStrangeQueues(app: Celeriac, { settings, name }: Worker, logger: Logger): void {
-  for (const queue of settings.queues) {
-    if (app.queues.includes(queue)) continue
-    const guess = nearest(queue, app.queues)
-    const advice = guess === undefined ? `they go to ${app.queues.join(', ')}` : `did you mean '${guess}'?`
-    logger.warn({ worker: name }, `no task of this app goes to the queue '${queue}'; ${advice}`)
-  }
-}
-
-function stopInStages(app: Celeriac, worker: Worker, logger: Logger, close: () => void): void {
-  const tasks = (): string => plural(worker.health().running, 'task')
-  onSignals([
-    () => {
-      const waitMs = worker.settings.shutdownTimeoutMs
-      const isIdle = worker.health().running === 0
-      const patience = `${tasks()} may end within ${shortTime(waitMs)}; again to abort`
-      logger.info({ worker: worker.name }, isIdle ? 'stopping' : `stopping: ${patience}`)
-      close()
-    },
-    () => {
-      logger.warn({ worker: worker.name }, `aborting ${tasks()}; again to exit at once`)
-      worker.interrupt()
-    },
-    () => {
-      process.stderr.write(`celeriac: left at once; the tasks of ${app.name} return when their lease has lapsed\n`)
-      process.exit(1)
-    },
-  ])
 }

@@ -2,10 +2,11 @@ import { describe, expect, it } from 'vitest'
 import type { QueueInfo } from '../../src/broker/broker.ts'
 import { aboutQueues } from '../../src/cli/doctor.ts'
 import { prettyLine } from '../../src/cli/logging.ts'
+import { type Metric, prometheusText } from '../../src/cli/metrics.ts'
 import { type Column, shortTime, table, wrap } from '../../src/cli/output.ts'
 import type { Paint } from '../../src/cli/terminal.ts'
 import { drawTree } from '../../src/cli/tree.ts'
-import { duration, jsonArray, logLevel, rate } from '../../src/cli/values.ts'
+import { autoscale, duration, httpAddress, jsonArray, logLevel, rate } from '../../src/cli/values.ts'
 import { nodeName } from '../../src/cli/worker.ts'
 import type { ResultNode } from '../../src/result/tree.ts'
 import { userFrames } from '../../src/stack.ts'
@@ -165,6 +166,34 @@ describe('the doctor', () => {
   })
 })
 
+describe("Prometheus' text", () => {
+  it('names each metric once, and escapes what labels say', () => {
+    const metrics: Metric[] = [
+      { name: 'up', type: 'gauge', help: 'Is it?', samples: [{ value: 1 }] },
+      {
+        name: 'runs_total',
+        type: 'counter',
+        help: 'Of C:\\.',
+        samples: [
+          { labels: { task: 'a"b\\c\nd' }, value: 2 },
+          { labels: { task: 'e', pool: 'async' }, value: 0.5 },
+        ],
+      },
+    ]
+
+    expect(prometheusText(metrics).split('\n')).toEqual([
+      '# HELP up Is it?',
+      '# TYPE up gauge',
+      'up 1',
+      '# HELP runs_total Of C:\\\\.',
+      '# TYPE runs_total counter',
+      'runs_total{task="a\\"b\\\\c\\nd"} 2',
+      'runs_total{task="e",pool="async"} 0.5',
+      '',
+    ])
+  })
+})
+
 describe('what flags take', () => {
   it("knows Celery's words for levels", () => {
     expect([logLevel('INFO'), logLevel('warning'), logLevel('CRITICAL')]).toEqual(['info', 'warn', 'error'])
@@ -176,6 +205,26 @@ describe('what flags take', () => {
 
   it('reads rates per second, minute and hour', () => {
     expect([rate('10/s'), rate('120/m'), rate('3600/h'), rate('2')]).toEqual([10, 2, 1, 2])
+  })
+
+  it("reads Celery's bounds of a pool in either order, or the most alone", () => {
+    expect([autoscale('10,3'), autoscale('3,10'), autoscale('10')]).toEqual([
+      { max: 10, min: 3 },
+      { max: 10, min: 3 },
+      { max: 10 },
+    ])
+    expect(() => autoscale('0')).toThrow('It takes the most and the least')
+    expect(() => autoscale('1,2,3')).toThrow('It takes the most and the least')
+  })
+
+  it('reads a port as one of this machine, unless a host is given', () => {
+    expect([httpAddress('8080'), httpAddress('0.0.0.0:0'), httpAddress('[::]:80')]).toEqual([
+      { host: '127.0.0.1', port: 8080 },
+      { host: '0.0.0.0', port: 0 },
+      { host: '::', port: 80 },
+    ])
+    expect(() => httpAddress('http')).toThrow('It takes a port')
+    expect(() => httpAddress('65536')).toThrow('It takes a port')
   })
 
   it('says what it takes', () => {
