@@ -11,6 +11,7 @@ import { exitCodes, tellFailure, wantsJson } from './failure.ts'
 /** In the order of the help. */
 const commands = {
   worker: async () => (await import('./worker.ts')).addWorkerCommand,
+  dev: async () => (await import('./worker.ts')).addDevCommand,
   call: async () => (await import('./call.ts')).addCallCommand,
   result: async () => (await import('./result.ts')).addResultCommand,
   queue: async () => (await import('./queue.ts')).addQueueCommand,
@@ -66,6 +67,7 @@ Exit codes: 0 it went well, 1 it failed, 2 it was used wrongly.
 
 Examples:
   celeriac worker -A app.ts                            run the tasks of app.ts
+  celeriac dev -A app.ts                               the same, again at every change
   celeriac call add -A app.ts --args '[1, 2]' --wait   send one, print its result
   celeriac queue list -b sqlite://tasks.db             what waits, who serves it
   celeriac dlq list -A app.ts                          what was given up, and why

@@ -1,4 +1,4 @@
-/** `celeriac worker`: runs an application's tasks until it is told to stop. */
+/** `celeriac worker` and `celeriac dev`: run an application's tasks until they are told to stop. */
 import { hostname } from 'node:os'
 import { type Command, Option } from 'commander'
 import type { WorkerOptions } from '../config.ts'
@@ -40,6 +40,7 @@ interface WorkerFlags {
   readonly shutdownTimeout?: Duration
   readonly pidfile?: string
   readonly httpPort?: HttpAddress
+  readonly reload?: true
 }
 
 export function addWorkerCommand(program: Command): void {
@@ -48,6 +49,7 @@ export function addWorkerCommand(program: Command): void {
     .summary("run an app's tasks")
     .description("Runs an app's tasks until it is told to stop.")
   addWorkerFlags(command)
+    .option('--reload', 'for development: start again whenever a module in the folder of the app changes')
     .addHelpText(
       'after',
       `
@@ -75,6 +77,27 @@ Examples:
 nothing.`,
     )
     .action(runWorker)
+}
+
+export function addDevCommand(program: Command): void {
+  const command = program
+    .command('dev')
+    .summary("run an app's tasks while you write them")
+    .description('Runs a worker for development: `celeriac worker --reload -E`.')
+  addWorkerFlags(command)
+    .addHelpText(
+      'after',
+      `
+It starts again whenever a module in the folder of the app changes, or below it;
+not for node_modules, nor folders that begin with a dot. Tasks that run then have
+3 seconds to end before they are aborted and go back to their queue. A module that
+does not load is waited for. Task events are sent, so that monitors see all.
+
+Examples:
+  celeriac dev -A app.ts
+  celeriac dev -A app.ts -l debug`,
+    )
+    .action((flags: WorkerFlags) => runWorker({ ...flags, reload: true, taskEvents: true }))
 }
 
 function addWorkerFlags(command: Command): Command {
@@ -108,6 +131,11 @@ async function runWorker(flags: WorkerFlags): Promise<void> {
   if (flags.pidfile !== undefined && !isSupervised()) (await import('./pidfile.ts')).holdPidfile(flags.pidfile)
   const format = flags.logFormat ?? 'pretty'
   const level = flags.loglevel ?? 'info'
+  if (flags.reload && !isSupervised()) {
+    const { superviseReloads } = await import('./reload.ts')
+    process.exitCode = await superviseReloads(flags.app, format, level)
+    return
+  }
   const ending = await serve({
     module: flags.app,
     worker: workerOptions(flags),

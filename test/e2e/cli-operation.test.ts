@@ -1,5 +1,5 @@
-/** Workers as those meet them who run them: other flags, signals, pid files and health. */
-import { existsSync, readFileSync } from 'node:fs'
+/** Workers as those meet them who run them: other flags, signals, pid files, health, and restarts while one develops. */
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -213,5 +213,59 @@ describe('--http-port', () => {
       `celeriac: port ${port} of 127.0.0.1 cannot be used for --http-port: ` +
         'another program has it; give another, or 0 for any that is free (CONFIG_INVALID)\n',
     )
+  })
+})
+
+describe('celeriac dev', () => {
+  it('starts again at a change of a module, waits for one that does not load, and ends at a signal', async () => {
+    mkdirSync(join(shop.folder, 'lib'))
+    shop.write('lib/more.ts', 'export const more = 0\n')
+    const code = `import { more } from './lib/more.ts'\n${demoApp.replace('x + y', 'x + y + more')}`
+    shop.write('app.ts', code)
+    const dev = shop.start('dev', '-A', 'app.ts', '--pidfile', 'dev.pid')
+    await readyAgain(dev, 1)
+    expect(await sum()).toBe(3)
+
+    shop.write('lib/more.ts', 'export const more = 10\n')
+    await readyAgain(dev, 2)
+    expect(await sum()).toBe(13)
+    expect(dev.said()).toContain('more.ts has changed; starting again')
+
+    shop.write('lib/more.ts', 'export const more = = 20\n')
+    await dev.says(/it starts again at the next change/)
+    expect(dev.said()).toContain('app.ts does not load')
+    shop.write('lib/more.ts', 'export const more = 20\n')
+    await readyAgain(dev, 3)
+    expect(await sum()).toBe(23)
+    expect(readFileSync(join(shop.folder, 'dev.pid'), 'utf8')).toBe(`${dev.process.pid}\n`)
+
+    dev.process.kill('SIGINT')
+    expect(await dev.ended).toBe(0)
+  })
+
+  it('does not start again for what tasks write', async () => {
+    const dev = shop.start('worker', '--reload', '-A', 'app.ts')
+    await readyAgain(dev, 1)
+    const held = await app.remote<[string], string>('hold').delay('d')
+    await appears('d.running')
+    shop.write('d.end', '')
+    await held.get({ timeout: '15s' })
+
+    dev.process.kill('SIGTERM')
+
+    expect(await dev.ended).toBe(0)
+    expect(dev.said()).not.toContain('has changed')
+  })
+
+  it('takes its worker along when it is killed', async () => {
+    const dev = shop.start('dev', '-A', 'app.ts', '--shutdown-timeout', '1h')
+    await readyAgain(dev, 1)
+    await app.remote<[string], string>('hold').delay('e')
+    await appears('e.running')
+
+    dev.process.kill('SIGKILL')
+
+    await dev.ended
+    expect(await waiting('celery')).toBe(1)
   })
 })
