@@ -4,21 +4,12 @@ import { type Bus, type BusMessage, controlTopic } from '../../src/broker/bus.ts
 import { systemClock } from '../../src/clock.ts'
 import { connect } from '../../src/connect.ts'
 import { describeWith, type PythonWorker } from '../servers/index.ts'
+import { startReceiver } from './python-client.ts'
 import { everything, openSite, type Site, transports } from './site.ts'
 
 const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
 const ping = { method: 'ping', arguments: {}, destination: null, pattern: null, matcher: null }
-
-/** Python as a monitor: what it has heard is in `heard`. */
-const startReceiver = `
-import threading
-heard = []
-def listen():
-    with app.connection_for_read() as connection:
-        app.events.Receiver(connection, handlers={"*": heard.append}).capture(wakeup=False)
-threading.Thread(target=listen, daemon=True).start()
-`
 
 /** What every event says, but for its type. */
 const common = { hostname: 'ts@localhost', utcoffset: 0, pid: process.pid, clock: 7 }

@@ -6,21 +6,11 @@ import type { Worker } from '../../src/work/worker.ts'
 import { buildPackage, type Program, start } from '../e2e/processes.ts'
 import { describeWith } from '../servers/index.ts'
 import { pythonWithCelery } from '../servers/python.ts'
-import { pythonFolder } from './python-client.ts'
+import { pythonFolder, startReceiver } from './python-client.ts'
 import { everything, openSite, type Site, transports } from './site.ts'
 
 /** A worker in a process of its own, whose task `block` does not let its event loop go. */
 const startFixture = (url: string): Program => start('blocked-worker.mjs', [url])
-
-/** Everything that was heard, from before the first task on. */
-const startReceiver = `
-import threading
-heard = []
-def listen():
-    with app.connection_for_read() as connection:
-        app.events.Receiver(connection, handlers={"*": heard.append}).capture(wakeup=False)
-threading.Thread(target=listen, daemon=True).start()
-`
 
 describeWith(everything, "Celery's tools on our workers", () => {
   describe.each(transports)('on %s', (transport) => {

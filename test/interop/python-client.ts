@@ -64,3 +64,13 @@ export function startPythonClient(env: Readonly<Record<string, string>>): Python
     stop: () => program.kill(),
   }
 }
+
+/** Python as a monitor: what it has heard is in `heard`. */
+export const startReceiver = `
+import threading
+heard = []
+def listen():
+    with app.connection_for_read() as connection:
+        app.events.Receiver(connection, handlers={"*": heard.append}).capture(wakeup=False)
+threading.Thread(target=listen, daemon=True).start()
+`
