@@ -5,26 +5,21 @@ import { dirname } from 'node:path'
 import type { Command } from 'commander'
 import type { Celeriac } from '../app.ts'
 import type { QueueInfo } from '../broker/broker.ts'
+import type { AppConfig } from '../config.ts'
 import { redacted } from '../redacted.ts'
 import { deadSuffix } from '../send/dead-letters.ts'
 import { markerQueue } from '../send/migration-ledger.ts'
 import { packageVersion } from '../version.ts'
 import { addConnectionFlags, type ConnectionFlags, fileOf, findApp, openApp } from './connection.ts'
 import { asCeleriacError, exitCodes, messageOf } from './failure.ts'
+import { error, type Finding, ok, warn } from './finding.ts'
 import { plural, print, printJson, shortTime, wrap } from './output.ts'
 import { columnsOf, painter } from './terminal.ts'
-
-export interface Finding {
-  readonly level: 'ok' | 'warn' | 'error'
-  /** What was looked at. */
-  readonly about: string
-  readonly message: string
-  /** What to do; null where all is well. */
-  readonly advice: string | null
-}
+import { UsageError } from './values.ts'
 
 interface DoctorFlags extends ConnectionFlags {
   readonly json?: true
+  readonly management?: string
 }
 
 const lowDisk = { warnBytes: 1024 ** 3, errorBytes: 100 * 1024 ** 2 }
@@ -35,8 +30,11 @@ export function addDoctorCommand(program: Command): void {
   const command = program
     .command('doctor')
     .summary('look for what is wrong, and say what to do')
-    .description('Looks at Node, the broker, the disk, the queues and the dead letters. Exit code 1 on an error.')
+    .description(
+      'Looks at Node, the broker and how it is set up, the clocks, the disk, the queues and the dead letters. Exit code 1 on an error.',
+    )
   addConnectionFlags(command)
+    .option('--management <url>', "RabbitMQ's management API (default: port 15672 of the broker's host)")
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExamples:\n  celeriac doctor -A app.ts\n  celeriac doctor -b sqlite://tasks.db --json')
     .action(doctor)
@@ -46,7 +44,11 @@ async function doctor(flags: DoctorFlags): Promise<void> {
   const app = await findApp(flags)
   const findings = [aboutNode(), ...(await aboutStorage(app)), ...(flags.app === undefined ? [] : aboutApp(app))]
   const file = fileOf(app.config.broker)
-  if (file === undefined || existsSync(file)) findings.push(...(await aboutBroker(app)))
+  if (file === undefined || existsSync(file)) {
+    const broker = await aboutBroker(app)
+    const isUp = broker.every(({ level, about }) => about !== 'broker' || level === 'ok')
+    findings.push(...broker, ...(await aboutServers(app, isUp, flags.management)))
+  }
   const count = (level: Finding['level']): number => findings.filter((finding) => finding.level === level).length
   if (count('error') > 0) process.exitCode = exitCodes.failed
   if (flags.json) return printJson({ ok: count('error') === 0, findings })
@@ -183,6 +185,38 @@ async function aboutBroker(app: Celeriac): Promise<Finding[]> {
   }
 }
 
+/** Settings of the servers behind broker and results that a task queue has to care for. */
+async function aboutServers(
+  { config }: Celeriac,
+  isBrokerUp: boolean,
+  management: string | undefined,
+): Promise<Finding[]> {
+  const { broker, results } = config
+  const urls = [...(isBrokerUp ? [broker] : []), ...(results === undefined || results === broker ? [] : [results])]
+  const findings: Finding[] = []
+  for (const url of urls) {
+    try {
+      findings.push(...(await aboutServer(url, config, management)))
+    } catch (failure) {
+      if (failure instanceof UsageError) throw failure
+      findings.push(error(url === broker ? 'broker' : 'results', messageOf(failure), adviceFor(failure)))
+    }
+  }
+  return findings
+}
+
+async function aboutServer(url: string, config: AppConfig, management: string | undefined): Promise<Finding[]> {
+  if (/^(rediss?|redis\+socket|rediss?\+cluster|sentinel):/i.test(url)) {
+    const { aboutRedis, readRedis } = await import('./doctor-redis.ts')
+    return aboutRedis(await readRedis(url, config))
+  }
+  if (/^amqps?:/i.test(url)) {
+    const { aboutRabbitmq, readRabbitmq } = await import('./doctor-rabbitmq.ts')
+    return aboutRabbitmq(await readRabbitmq(url, config, management))
+  }
+  return []
+}
+
 function adviceFor(error: unknown): string {
   switch (asCeleriacError(error)?.code) {
     case 'STORAGE_BUSY':
@@ -250,14 +284,6 @@ export function aboutQueues(queues: readonly QueueInfo[]): Finding[] {
   }
   if (dead.length === 0) findings.push(ok('dead letters', 'none'))
   return findings
-}
-
-function ok(about: string, message: string): Finding {
-  return { level: 'ok', about, message, advice: null }
-}
-
-function warn(about: string, message: string, advice: string): Finding {
-  return { level: 'warn', about, message, advice }
 }
 
 function megabytes(bytes: number): string {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { QueueInfo } from '../../src/broker/broker.ts'
 import { aboutQueues } from '../../src/cli/doctor.ts'
+import { aboutClock } from '../../src/cli/doctor-redis.ts'
 import { prettyLine } from '../../src/cli/logging.ts'
 import { type Metric, prometheusText } from '../../src/cli/metrics.ts'
 import { type Column, shortTime, table, wrap } from '../../src/cli/output.ts'
@@ -163,6 +164,15 @@ describe('the doctor', () => {
       "warn: 'slow': the oldest message has waited 1 h",
       "warn: 4 from 'a'",
     ])
+  })
+
+  it('compares clocks as exactly as the way to the server allows', () => {
+    expect(aboutClock({ aheadMs: -900, errorMs: 1 })).toMatchObject({ level: 'ok' })
+    expect(aboutClock({ aheadMs: 3_000, errorMs: 2_500 })).toMatchObject({ level: 'ok' })
+    expect(aboutClock({ aheadMs: 90_000, errorMs: 1 })).toMatchObject({
+      level: 'warn',
+      message: "the server's clock is 1 min 30 s ahead of this machine's",
+    })
   })
 })
 
