@@ -543,6 +543,8 @@ export class Worker {
   }
 
   async #stop(): Promise<void> {
+    // First `stop()` must have taken note of this one: whoever the signal tells may call it, to wait for the end.
+    await undefined
     this.#stopping.abort()
     this.#autoscaler?.stop()
     this.#loopWatch.stop()

@@ -217,6 +217,19 @@ describe('stopping', () => {
     expect(used.health().ok).toBe(false)
   })
 
+  it('is stopped once, also by those whom its signal tells', async () => {
+    const app = newApp()
+    const worker = await app.worker()
+    const stops: Promise<void>[] = []
+    worker.stopping.addEventListener('abort', () => stops.push(worker.stop()))
+
+    const first = worker.stop()
+    await first
+
+    expect(stops).toEqual([first])
+    expect(stops[0]).toBe(first)
+  })
+
   it('the application stops its workers, then lets go of its connections', async () => {
     const app = newApp()
     const { opened, open } = gate()
