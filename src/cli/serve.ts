@@ -74,16 +74,19 @@ async function untilStopped(app: Celeriac, worker: Worker, logger: Logger): Prom
   let ending: Ending = 'stop'
   let isClosing = false
   const tasks = (): string => plural(worker.health().running, 'task')
-  const close = (what: string): void => {
-    const isIdle = worker.health().running === 0
-    const patience = `${tasks()} may end within ${shortTime(worker.settings.shutdownTimeoutMs)}; again to abort`
-    logger.info({ worker: worker.name }, isIdle ? what : `${what}: ${patience}`)
+  const close = (): void => {
     isClosing = true
     resolve(app.close())
   }
+  const closeWarmly = (what: string): void => {
+    const isIdle = worker.health().running === 0
+    const patience = `${tasks()} may end within ${shortTime(worker.settings.shutdownTimeoutMs)}; again to abort`
+    logger.info({ worker: worker.name }, isIdle ? what : `${what}: ${patience}`)
+    close()
+  }
   const abort = (): void => {
     ending = 'stop'
-    if (!isClosing) close('stopping')
+    if (!isClosing) close()
     logger.warn({ worker: worker.name }, `aborting ${tasks()}; again to exit at once`)
     worker.interrupt()
   }
@@ -91,7 +94,7 @@ async function untilStopped(app: Celeriac, worker: Worker, logger: Logger): Prom
     stages: [
       () => {
         if (isClosing) logger.info({ worker: worker.name }, 'stopping: it will not start again')
-        else close('stopping')
+        else closeWarmly('stopping')
         ending = 'stop'
       },
       abort,
@@ -105,7 +108,7 @@ async function untilStopped(app: Celeriac, worker: Worker, logger: Logger): Prom
       onRestart: () => {
         if (isClosing) return
         ending = 'restart'
-        close('restarting')
+        closeWarmly('restarting')
       },
     }),
   })

@@ -82,6 +82,7 @@ describe('a signal', () => {
 
     expect(await worker.ended).toBe(0)
     expect(worker.said()).toContain('aborting 1 task')
+    expect(worker.said()).not.toContain('may end')
     expect(await waiting('celery')).toBe(1)
   })
 
