@@ -7,13 +7,17 @@ import type { Attempt } from '../work/attempt.ts'
 import type { WorkerObserver } from '../work/observer.ts'
 import type { Outcome } from '../work/outcome.ts'
 
-/** To be told to a worker while task events are wanted. */
+/** While nobody wants them, a task costs no more than the question. */
 export function taskEvents(events: EventDispatcher): WorkerObserver {
   return {
-    onReceived: ({ message }) => events.sendTask('task-received', receivedFields(message)),
-    onStarted: ({ message }) => events.sendTask('task-started', { uuid: message.id }),
-    onEnded: (_delivery, message, attempt, outcome, runMs) => {
-      if (message !== undefined) tellEnd(events, message, attempt, outcome, runMs)
+    onReceived({ message }) {
+      if (events.sendsTaskEvents) events.sendTask('task-received', receivedFields(message))
+    },
+    onStarted({ message }) {
+      if (events.sendsTaskEvents) events.sendTask('task-started', { uuid: message.id })
+    },
+    onEnded(_delivery, message, attempt, outcome, runMs) {
+      if (events.sendsTaskEvents && message !== undefined) tellEnd(events, message, attempt, outcome, runMs)
     },
   }
 }
