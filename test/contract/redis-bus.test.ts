@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { type BusMessage, controlTopic } from '../../src/broker/bus.ts'
 import { askerOf } from '../../src/broker/celery-asker.ts'
-import { RedisBus } from '../../src/drivers/redis/index.ts'
+import { RedisBroker, RedisBus } from '../../src/drivers/redis/index.ts'
 import { busContract } from '../../src/testing/index.ts'
 import { describeWith } from '../servers/index.ts'
 import { connections, raw, redisClient, redisServer } from './redis-fixture.ts'
@@ -112,6 +112,22 @@ describeWith('redis', 'with a server', () => {
       await ask?.reply?.({ 'w1@h': 'mine' })
 
       expect(await asking).toEqual([{ 'w1@h': 'mine' }])
+    })
+
+    it('has no thread answer for a worker that ended before the thread began', async ({ onTestFinished }) => {
+      const { open, time } = connections()
+      onTestFinished(time.close)
+      const bus = await open(new RedisBus(redisClient(server().url)))
+      const broker = await open(new RedisBroker(redisClient(server().url)))
+      const [brief, lasting] = [`brief-${randomUUID()}@h`, `lasting-${randomUUID()}@h`]
+
+      broker.answerPings(brief, () => undefined)()
+      // The thread takes its orders one after the other.
+      await new Promise((resolve) => broker.answerPings(lasting, resolve))
+      const ping = { method: 'ping', destination: [brief, lasting] }
+      const replies = await bus.request(controlTopic, ping, { timeoutMs: 500 })
+
+      expect(replies).toEqual([{ [lasting]: { ok: 'pong' } }])
     })
 
     it("refuses to publish what Celery's workers could not bear", async ({ onTestFinished }) => {

@@ -75,10 +75,11 @@ let bus: Promise<Bus> | undefined
 
 async function startAnswering(node: string): Promise<void> {
   if (answered.has(node)) return
+  bus ??= openBus()
+  // Kept from the first moment, so that an end asked for meanwhile finds what it has to end.
+  const answering = bus.then((opened) => answerPings(opened, node))
+  answered.set(node, answering)
   try {
-    bus ??= openBus()
-    const answering = answerPings(await bus, node)
-    answered.set(node, answering)
     await answering
     parentPort?.postMessage({ answering: node } satisfies LeaseNews)
   } catch {
