@@ -11,17 +11,21 @@ import signal
 import struct
 import sys
 import time
+from socket import TCP_USER_TIMEOUT
 
 from celery import Celery
 from celery.signals import worker_process_init, worker_ready
 
 BEGAN, LAST, SINGLE = 0, 1, 2
 
-app = Celery("bench", broker=os.environ["BENCH_BROKER"], backend=os.environ.get("BENCH_RESULTS"))
+broker = os.environ["BENCH_BROKER"]
+app = Celery("bench", broker=broker, backend=os.environ.get("BENCH_RESULTS"))
 app.conf.update(
     task_default_queue="bench",
     task_ignore_result="BENCH_RESULTS" not in os.environ,
     worker_redirect_stdouts=False,
+    # py-amqp drops a connection that RabbitMQ throttles for a second, and what was written to it is lost unconfirmed.
+    broker_transport_options={"socket_settings": {TCP_USER_TIMEOUT: 60_000}} if broker.startswith("amqp") else {},
 )
 
 _meter = None

@@ -4,6 +4,7 @@ import { beforeAll, expect, it, onTestFinished } from 'vitest'
 import type { Broker, Consumer } from '../../src/broker/broker.ts'
 import type { RabbitmqConsumer } from '../../src/drivers/rabbitmq/consumer.ts'
 import { RabbitmqBroker, RabbitmqClient } from '../../src/drivers/rabbitmq/index.ts'
+import { encodeMessage } from '../../src/drivers/rabbitmq/message.ts'
 import { bodies, outgoing, publishBodies, take, takeOne } from '../../src/testing/broker/fixture.ts'
 import { range, uniqueName } from '../../src/testing/contract.ts'
 import { describeWith, type Rabbitmq, rabbitmq } from '../servers/index.ts'
@@ -174,6 +175,25 @@ describeWith('rabbitmq', 'queues on RabbitMQ', () => {
     expect(bodies(received)).toEqual(queues)
     const left = await Promise.all(consumers.map((consumer) => consumer.fetch(1, { waitMs: 0 })))
     expect(left.flat()).toEqual([])
+  })
+
+  it.each([
+    ['in few queues and too early, when its ETA tells whoever receives it to wait for the rest', 60_000, 51_200],
+    ['to the end, when that is near', 15_000, 15_000],
+  ])('keeps a message back %s', (_what, delayMs, firstMs) => {
+    const nowMs = Date.parse('2026-03-29T01:00:00Z')
+    const kept = (headers: object, delay = delayMs): number => {
+      const message = outgoing('orders', 'later', { delayMs: delay, headers: { ...headers } })
+      const stops = encodeMessage(message, { largest: 1_000_000, nowMs }).delay?.stops ?? []
+      return stops.reduce((sum, { place, digit }) => sum + digit * 32 ** place * 10, 0)
+    }
+
+    expect(kept({ eta: new Date(nowMs + delayMs).toISOString() })).toBe(firstMs)
+    // As Python writes it, and reckoned a moment ago.
+    expect(kept({ eta: '2026-03-29T01:01:00.000321' }, 60_000 + 7)).toBe(51_200)
+    // An ETA that is over is not what keeps it back.
+    expect(kept({ eta: new Date(nowMs - 1).toISOString() })).toBe(delayMs)
+    expect(kept({ eta: null })).toBe(delayMs)
   })
 
   it('strips what dead-lettering adds from what is published again, so that it may come back', async () => {

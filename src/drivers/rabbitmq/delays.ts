@@ -28,6 +28,11 @@ const places = 7
 /** Longer delays are rounded up to whole digits of place 1 (320 ms), which spares them a passage. In ms. */
 const exactBelowMs = 82_000
 
+/** Whoever may come early does so by at least so much: what passing from queue to queue may take under load. In ms. */
+const earlyMs = 5_000
+/** And waits until then in as few queues as can be: whole digits of place 2. In ms. */
+const coarseMs = unitMs * base ** 2
+
 /** About 10.9 years. */
 export const maxDelayMs = (base ** places - 1) * unitMs
 
@@ -63,6 +68,15 @@ export function delayRoute(queue: string, delayMs: number): DelayRoute {
     routingKey: `${targetWord(queue)}.${digits.join('.')}`,
     stops,
   }
+}
+
+/**
+ * How long to keep back first what must wait `delayMs`, when a consumer that meets it too early gives it back for the
+ * rest. A server under load is late with every passage and adds them up; the rest is reckoned anew, and is short.
+ */
+export function outwardMs(delayMs: number): number {
+  const coarse = Math.floor((delayMs - earlyMs) / coarseMs) * coarseMs
+  return coarse > 0 ? coarse : delayMs
 }
 
 /** The word that stands for a queue in routing keys: its name where that is a word, and short enough; else a digest. */

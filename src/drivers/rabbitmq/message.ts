@@ -7,7 +7,8 @@ import { isUtf8 } from 'node:buffer'
 import type { ConsumeMessage, Options } from 'amqplib'
 import type { Message, OutgoingMessage, Properties } from '../../broker/broker.ts'
 import { CeleriacError } from '../../errors.ts'
-import { type DelayRoute, delayPrefix, delayRoute, maxDelayMs } from './delays.ts'
+import { withZone } from '../../json.ts'
+import { type DelayRoute, delayPrefix, delayRoute, maxDelayMs, outwardMs } from './delays.ts'
 import type { ExchangeForm } from './exchanges.ts'
 
 /** One publish, ready to be written, as often as it takes. */
@@ -44,6 +45,9 @@ const brokerHeaders = [
   deliveryCountHeader,
 ]
 
+/** From the reckoning of a delay to its encoding it takes less, in ms. */
+const agoMs = 1_000
+
 /** The property `type` of bodies that the content encoding tells the wrong thing about. */
 const bodyTypes = { text: 'celeriac.text', bytes: 'celeriac.bytes' } as const
 
@@ -74,7 +78,7 @@ export function encodeMessage(message: OutgoingMessage, { largest, nowMs, losses
   const isText = typeof body === 'string'
   const content = isText ? Buffer.from(body) : Buffer.from(body)
   refuseTooLarge(message, content.length, largest)
-  const delay = delayMs > 0 ? delayRoute(queue, delayMs) : undefined
+  const delay = delayMs > 0 ? delayRoute(queue, firstDelayMs(message, nowMs)) : undefined
   const isTextByEncoding = properties.contentEncoding !== 'binary'
   return {
     exchange: delay?.exchange ?? '',
@@ -100,6 +104,13 @@ export function encodeMessage(message: OutgoingMessage, { largest, nowMs, losses
       ...(isText !== isTextByEncoding && { type: isText ? bodyTypes.text : bodyTypes.bytes }),
     },
   }
+}
+
+/** Whoever receives a message before the ETA that it carries, Python's workers too, waits for the rest of the time. */
+function firstDelayMs({ headers, delayMs = 0 }: OutgoingMessage, nowMs: number): number {
+  const etaMs = typeof headers.eta === 'string' ? Date.parse(withZone(headers.eta)) : Number.NaN
+  // The delay was reckoned from the ETA a moment ago.
+  return etaMs - nowMs > delayMs - agoMs ? outwardMs(delayMs) : delayMs
 }
 
 function headersOf({ headers, properties, delayMs = 0 }: OutgoingMessage, losses: number, nowMs: number): object {
