@@ -14,6 +14,16 @@ export function decodeTask(message: Message, content: Content): TaskMessage {
   return isObject(body) && 'args' in body ? fromHybrid(message, body) : fromProtocol2(message, body)
 }
 
+/**
+ * The call of a message that cannot be run, as far as its headers tell it: enough to say so to whoever waits for it.
+ * Undefined where they name no task and no id.
+ */
+export function decodeHeaders(message: Message): TaskMessage | undefined {
+  const { eta: _eta, expires: _expires, ...headers } = message.headers
+  if (typeof headers.task !== 'string' || typeof headers.id !== 'string') return undefined
+  return fromProtocol2({ ...message, headers }, [[], {}])
+}
+
 function fromProtocol2({ headers, properties }: Message, body: unknown): TaskMessage {
   const { task, id } = headers
   if (typeof task !== 'string') throw invalidMessage('its header `task` is not a text')

@@ -2,7 +2,7 @@
 import type { Delivery } from '../broker/broker.ts'
 import { CeleriacError } from '../errors.ts'
 import type { Content } from '../send/content.ts'
-import { decodeTask } from '../send/decode-task.ts'
+import { decodeHeaders, decodeTask } from '../send/decode-task.ts'
 import type { TaskMessage } from '../send/message.ts'
 import type { Registry } from '../task/registry.ts'
 import { type Attempt, createAttempt, lossesOf } from './attempt.ts'
@@ -24,7 +24,8 @@ export function passGate(delivery: Delivery, { registry, content, revoked }: Gat
   try {
     message = decodeTask(delivery.message, content)
   } catch (error) {
-    return { pass: false, message: undefined, outcome: { kind: 'poison', error, reason: 'unreadable' } }
+    const outcome: Outcome = { kind: 'poison', error, reason: 'unreadable' }
+    return { pass: false, message: decodeHeaders(delivery.message), outcome }
   }
   const refuse = (outcome: Outcome): Passage => ({ pass: false, message, outcome })
   if (revoked.covers(message)) return refuse({ kind: 'revoked', terminated: false, signum: null })

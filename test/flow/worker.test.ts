@@ -400,6 +400,9 @@ describe.each(brokers)('a message that can never be run goes to the dead letters
       if (typeof message === 'string') expect(letter.error?.message).toBe(message)
       else expect(letter.error?.message).toMatch(message)
       if (foreign?.body !== undefined) expect(letter.message.body).toBe(foreign.body)
+      // Whoever waits for it hears of it.
+      const error = await rejection(app.result(letter.id as string).get())
+      expect(error, what).toMatchObject({ code: 'TASK_FAILED', type: 'CeleriacError' })
     }
     expect(await depthOf(app)).toEqual([0, 0, 0])
   })
