@@ -44,7 +44,10 @@ export const results: Scenario = async (bench) => {
 
 /** The same with a longer way to the broker. */
 export const drainWithLatency: Scenario = async (bench) => {
-  await takeTurns(bench, drainTurns(bench, { scenario: 'drain@1ms', full: fullDrain[bench.broker], quick: 5_000, latencyMs: 1 }))
+  await takeTurns(
+    bench,
+    drainTurns(bench, { scenario: 'drain@1ms', full: fullDrain[bench.broker], quick: 5_000, latencyMs: 1 }),
+  )
 }
 
 function drainTurns(bench: Bench, plan: Plan): Turn[] {
