@@ -27,6 +27,7 @@ import { DeadLetters } from './send/dead-letters.ts'
 import { Producer } from './send/producer.ts'
 import { createRouter, type Router, type TaskRoutes } from './send/router.ts'
 import { type Serializer, Serializers } from './send/serializer.ts'
+import { type BatchContext, type BatchOptions, batchKey, checkBatchOptions } from './task/batch.ts'
 import { type CallOptions, checkCallOptions } from './task/call-options.ts'
 import type { TaskContext } from './task/context.ts'
 import { inputFromWire, validate } from './task/input.ts'
@@ -42,6 +43,9 @@ import { Worker, type WorkerParts } from './work/worker.ts'
 export type CeleriacOptions = AppOptions<TaskRoutes, TaskOptions>
 
 type AnyFunction = (...args: never[]) => unknown
+
+// biome-ignore lint/suspicious/noConfusingVoidType: a function that returns nothing is what it stands for
+type BatchReturn<Out> = readonly Out[] | void | Promise<readonly Out[] | void>
 
 /** What an open application works with. */
 interface Connected {
@@ -122,22 +126,54 @@ export class Celeriac {
     runOrNothing?: AnyFunction,
   ): Task<unknown[], unknown, unknown> {
     const [options, run] = typeof optionsOrRun === 'function' ? [{}, optionsOrRun] : [optionsOrRun, runOrNothing]
-    if (typeof name !== 'string' || name === '') {
-      throw new CeleriacError('CONFIG_INVALID', `a task's name must be a text, got ${String(name)}`)
-    }
-    if (typeof run !== 'function') {
-      throw new CeleriacError('CONFIG_INVALID', `task '${name}' lacks its function: app.task(name, options, function)`)
-    }
     const { input, bind = false, ...own } = options
     const runner = runnerOf(name, input, bind, run as (...args: unknown[]) => unknown)
-    this.registry.add({
-      name,
-      input,
-      options: resolveTaskOptions(name, own, this.#taskDefaults),
+    return this.#define(name, input, own, run, {
       run: (args, kwargs, ctx) =>
         this.#isRunWatched ? this.#runWatched(runner, args, kwargs, ctx) : runner(args, kwargs, ctx),
     })
-    return new Task(name, input === undefined ? 'args' : 'input', this.#sender)
+  }
+
+  /**
+   * Defines a task whose calls are run many at a time. Each call is a message, has a result and is acknowledged, retried
+   * and redriven by itself; what the function throws ends all that are in its hands. It returns nothing, or a list with
+   * the results of the items.
+   * @example const ship = app.batch('ship', { maxSize: 10, maxWait: '2s' }, async (orders: Order[]) => truck.load(orders))
+   * @throws CeleriacError `CONFIG_INVALID`, `TASK_DUPLICATE`
+   */
+  batch<Input extends StandardSchemaV1, Out = void>(
+    name: string,
+    options: BatchOptions<StandardSchemaV1.InferInput<Input>> & { readonly input: Input },
+    run: (items: StandardSchemaV1.InferOutput<Input>[], ctx: BatchContext) => BatchReturn<Out>,
+  ): Task<[StandardSchemaV1.InferInput<Input>], Out, StandardSchemaV1.InferInput<Input>>
+  batch<Item, Out = void>(
+    name: string,
+    options: BatchOptions<Item>,
+    run: (items: Item[], ctx: BatchContext) => BatchReturn<Out>,
+  ): Task<[Item], Out, [Item]>
+  batch(
+    name: string,
+    { input, ...options }: BatchOptions<never> & { input?: StandardSchemaV1 },
+    run: (items: never[], ctx: BatchContext) => unknown,
+  ): Task<unknown[], unknown, unknown> {
+    const { sizes, key } = checkBatchOptions(name, options)
+    const { maxSize: _maxSize, maxWait: _maxWait, key: _key, ...own } = options
+    const runItems = run as (items: readonly unknown[], ctx: BatchContext) => unknown
+    return this.#define(name, input, own, run, {
+      run: () => {
+        throw new CeleriacError('UNSUPPORTED', `'${name}' runs its calls in batches only`)
+      },
+      batching: {
+        ...sizes,
+        keyOf: (args, kwargs) => (key === undefined ? '' : batchKey(name, key(inputFromWire(args, kwargs)))),
+        read: (args, kwargs) => {
+          const item = inputFromWire(args, kwargs)
+          return input === undefined ? item : validate(input, item, name)
+        },
+        run: (items, ctx) =>
+          this.#isRunWatched ? this.#runWatched(() => runItems(items, ctx), [items], {}, ctx) : runItems(items, ctx),
+      },
+    })
   }
 
   /**
@@ -327,6 +363,24 @@ export class Celeriac {
   }
 
   /** With the signals and the middleware of a run; most applications have neither. */
+  /** @param run the user's function, of whatever kind */
+  #define(
+    name: string,
+    input: StandardSchemaV1 | undefined,
+    options: TaskOptions,
+    run: unknown,
+    runs: Pick<TaskDefinition, 'run' | 'batching'>,
+  ): Task<unknown[], unknown, unknown> {
+    if (typeof name !== 'string' || name === '') {
+      throw new CeleriacError('CONFIG_INVALID', `a task's name must be a text, got ${String(name)}`)
+    }
+    if (typeof run !== 'function') {
+      throw new CeleriacError('CONFIG_INVALID', `task '${name}' lacks its function: app.task(name, options, function)`)
+    }
+    this.registry.add({ name, input, options: resolveTaskOptions(name, options, this.#taskDefaults), ...runs })
+    return new Task(name, input === undefined ? 'args' : 'input', this.#sender)
+  }
+
   async #runWatched(
     runner: TaskDefinition['run'],
     args: readonly unknown[],

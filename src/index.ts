@@ -73,6 +73,7 @@ export type { ResultNode } from './result/tree.ts'
 export type { DeadLetter, DeadLetterChoice, DeadLetters, RedriveOptions } from './send/dead-letters.ts'
 export type { Route, TaskRoutes } from './send/router.ts'
 export type { BinarySerializer, Serializer, TextSerializer } from './send/serializer.ts'
+export type { BatchContext, BatchOptions, BatchRequest } from './task/batch.ts'
 export type { CallOptions } from './task/call-options.ts'
 export type { TaskContext } from './task/context.ts'
 export type {

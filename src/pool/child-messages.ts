@@ -7,7 +7,7 @@ import { CeleriacError, type ErrorCode, errorCodes } from '../errors.ts'
 import { decodeJson, encodeJson } from '../json.ts'
 import { nameAndMessage, tracebackOf } from '../result/stored-error.ts'
 import type { GiveUpReason } from '../task/retry-policy.ts'
-import type { RunOutcome } from './outcome.ts'
+import type { BatchOutcome, RunOutcome } from './outcome.ts'
 import { Revocation, WorkerShutdown } from './stop-reasons.ts'
 
 /** What a child is started with. */
@@ -43,17 +43,22 @@ export type FromChild =
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
-export interface SentJob {
-  readonly id: number
+export interface SentCall {
   readonly message: Message
   readonly queue: string
   readonly deliveryCount: number
+}
+
+export interface SentJob extends SentCall {
+  readonly id: number
   readonly softMs: number | undefined
+  /** See `Job.batch`. */
+  readonly batch: readonly SentCall[] | undefined
 }
 
 export interface SentEnd {
   readonly job: number
-  readonly outcome: SentOutcome
+  readonly outcome: SentOutcome | SentBatchOutcome
   readonly children: readonly string[]
 }
 
@@ -63,6 +68,11 @@ export type SentOutcome =
   | { readonly kind: 'retry'; readonly error: SentError; readonly countdownMs: number }
   | { readonly kind: 'failure'; readonly error: SentError; readonly reason: GiveUpReason }
   | Exclude<RunOutcome, { kind: 'success' | 'retry' | 'failure' | 'lost' }>
+
+export interface SentBatchOutcome {
+  readonly kind: 'batch'
+  readonly outcomes: readonly SentOutcome[]
+}
 
 /** What is kept of an error: its class as a name, so that it is stored as it would be in this process. */
 export interface SentError {
@@ -78,7 +88,17 @@ export type SentReason =
   | { readonly kind: 'shutdown' }
   | { readonly kind: 'revoked'; readonly terminate: boolean; readonly signum: string | number | null }
 
-export function sendOutcome(outcome: RunOutcome): SentOutcome {
+export function sendEnd(outcome: RunOutcome | BatchOutcome): SentEnd['outcome'] {
+  return outcome.kind === 'batch'
+    ? { kind: 'batch', outcomes: outcome.outcomes.map(sendOutcome) }
+    : sendOutcome(outcome)
+}
+
+export function receiveEnd(sent: SentEnd['outcome']): RunOutcome | BatchOutcome {
+  return sent.kind === 'batch' ? { kind: 'batch', outcomes: sent.outcomes.map(receiveOutcome) } : receiveOutcome(sent)
+}
+
+function sendOutcome(outcome: RunOutcome): SentOutcome {
   switch (outcome.kind) {
     case 'success':
       try {
@@ -97,7 +117,7 @@ export function sendOutcome(outcome: RunOutcome): SentOutcome {
   }
 }
 
-export function receiveOutcome(sent: SentOutcome): RunOutcome {
+function receiveOutcome(sent: SentOutcome): RunOutcome {
   switch (sent.kind) {
     case 'success':
       return { kind: 'success', value: sent.value === undefined ? undefined : decodeJson(sent.value) }

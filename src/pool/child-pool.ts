@@ -13,9 +13,18 @@ import { CeleriacError, TimeLimitExceeded } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Optimization } from '../pool-kinds.ts'
 import type { Child, StartChild } from './child.ts'
-import { type FromChild, receiveError, receiveOutcome, type SentEnd, sendError, sendReason } from './child-messages.ts'
+import {
+  type FromChild,
+  receiveEnd,
+  receiveError,
+  type SentCall,
+  type SentEnd,
+  type SentJob,
+  sendError,
+  sendReason,
+} from './child-messages.ts'
 import type { Execution, Job, Limits } from './job.ts'
-import type { RunOutcome } from './outcome.ts'
+import type { BatchOutcome, RunOutcome } from './outcome.ts'
 import type { Pool } from './pool.ts'
 import { outcomeOfError } from './run.ts'
 import { outcomeOfStop } from './stop-reasons.ts'
@@ -276,7 +285,7 @@ export class ChildPool<J extends Job> implements Pool<J> {
     if (execution === undefined) return
     member.jobs.delete(job)
     execution.job.children.push(...children)
-    execution.end(receiveOutcome(outcome))
+    execution.end(receiveEnd(outcome))
   }
 
   async #save(member: Member<J>, { job, request, state, meta }: FromChild & { kind: 'state' }): Promise<void> {
@@ -386,6 +395,10 @@ function isAloneIn<J extends Job>({ jobs }: Member<J>): boolean {
   return false
 }
 
+function callOf({ wire: message, queue, deliveryCount }: Job): SentCall {
+  return { message, queue, deliveryCount }
+}
+
 /** A job in a pool of children. */
 class ChildExecution<J extends Job> implements Execution {
   readonly id: number
@@ -395,7 +408,7 @@ class ChildExecution<J extends Job> implements Execution {
   isAlone: boolean
   readonly #pool: ChildPool<J>
   readonly #limits: Limits
-  #resolve: (outcome: RunOutcome) => void = () => undefined
+  #resolve: (outcome: RunOutcome | BatchOutcome) => void = () => undefined
   #timer: Timer | undefined
 
   constructor(id: number, job: J, pool: ChildPool<J>) {
@@ -410,12 +423,11 @@ class ChildExecution<J extends Job> implements Execution {
     return this.member?.child.pid ?? null
   }
 
-  get wire(): { id: number; message: Job['wire']; queue: string; deliveryCount: number; softMs: number | undefined } {
-    const { wire: message, queue, deliveryCount } = this.job
-    return { id: this.id, message, queue, deliveryCount, softMs: this.#limits.softMs }
+  get wire(): SentJob {
+    return { ...callOf(this.job), id: this.id, softMs: this.#limits.softMs, batch: this.job.batch?.map(callOf) }
   }
 
-  outcome(): Promise<RunOutcome> {
+  outcome(): Promise<RunOutcome | BatchOutcome> {
     return new Promise((resolve) => {
       this.#resolve = resolve
       this.#pool.submit(this)
@@ -431,7 +443,7 @@ class ChildExecution<J extends Job> implements Execution {
     })
   }
 
-  end(outcome: RunOutcome): void {
+  end(outcome: RunOutcome | BatchOutcome): void {
     this.#timer?.cancel()
     this.#resolve(outcome)
   }

@@ -11,13 +11,14 @@ import {
   type LogLevel,
   receiveError,
   receiveReason,
+  type SentCall,
   type SentEnd,
   type SentJob,
-  sendOutcome,
+  sendEnd,
   type ToChild,
 } from './child-messages.ts'
 import type { Job } from './job.ts'
-import type { RunOutcome } from './outcome.ts'
+import type { BatchOutcome, RunOutcome } from './outcome.ts'
 import { Run, type RunParts } from './run.ts'
 import { outcomeOfStop } from './stop-reasons.ts'
 
@@ -89,27 +90,34 @@ export class ChildRunner {
       const children: string[] = []
       const outcome = await this.#run(sent, children)
       this.#running = undefined
-      this.#ends.push({ job: sent.id, outcome: sendOutcome(outcome), children })
+      this.#ends.push({ job: sent.id, outcome: sendEnd(outcome), children })
       const now = this.#parts.clock.monotonic()
       if (this.#waiting.length === 0 || now - this.#toldAt >= tellEveryMs) this.#tell(now)
     }
     if (this.#isStopping) this.#parts.onStop()
   }
 
-  #run({ id, message: wire, queue, deliveryCount, softMs }: SentJob, children: string[]): Promise<RunOutcome> {
-    const message = decodeTask(wire, this.#parts.content)
-    const definition = this.#parts.registry.get(message.task)
-    if (definition === undefined) {
+  #run(sent: SentJob, children: string[]): Promise<RunOutcome | BatchOutcome> {
+    const { id, softMs } = sent
+    let job: Job
+    try {
+      job = this.#jobOf(sent, children)
+    } catch (error) {
       // The worker has it: its module is not what this child has loaded.
-      const error = this.#parts.registry.unknown(message.task)
       return Promise.resolve({ kind: 'failure', error, reason: 'failed' })
     }
-    const run = new Run<ChildJob>(
-      { id, message, wire, definition, queue, deliveryCount, children, softMs },
-      this.#runParts,
-    )
+    const batch = sent.batch?.map((call) => this.#jobOf(call, children))
+    const run = new Run<ChildJob>({ ...job, id, softMs, ...(batch !== undefined && { batch }) }, this.#runParts)
     this.#running = { id, run }
     return run.outcome()
+  }
+
+  /** @throws CeleriacError `TASK_UNKNOWN` */
+  #jobOf({ message: wire, queue, deliveryCount }: SentCall, children: string[]): Job {
+    const message = decodeTask(wire, this.#parts.content)
+    const definition = this.#parts.registry.get(message.task)
+    if (definition === undefined) throw this.#parts.registry.unknown(message.task)
+    return { message, wire, definition, queue, deliveryCount, children }
   }
 
   #tell(now: number): void {
@@ -125,7 +133,7 @@ export class ChildRunner {
     const outcome = outcomeOfStop(reason)
     if (at < 0 || outcome === undefined) return
     this.#waiting.splice(at, 1)
-    this.#ends.push({ job, outcome: sendOutcome(outcome), children: [] })
+    this.#ends.push({ job, outcome: sendEnd(outcome), children: [] })
     this.#tell(this.#parts.clock.monotonic())
   }
 

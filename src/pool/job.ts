@@ -3,7 +3,7 @@ import type { Message } from '../broker/broker.ts'
 import type { CeleriacError } from '../errors.ts'
 import type { TaskMessage } from '../send/message.ts'
 import type { TaskDefinition } from '../task/registry.ts'
-import type { RunOutcome } from './outcome.ts'
+import type { BatchOutcome, RunOutcome } from './outcome.ts'
 
 /** One run of a task. */
 export interface Job {
@@ -17,12 +17,14 @@ export interface Job {
   readonly deliveryCount: number
   /** Ids of the tasks it has sent while running. */
   readonly children: string[]
+  /** All calls of a batch, this one first. Its run is one job. */
+  readonly batch?: readonly Job[]
 }
 
 /** A job under way. */
 export interface Execution {
   /** Never rejects. To be asked for once: in this process, it is what starts the run. */
-  outcome(): Promise<RunOutcome>
+  outcome(): Promise<RunOutcome | BatchOutcome>
   /** Aborts `ctx.signal`; what the task then throws ends it as the reason says. */
   abort(reason: CeleriacError): void
   /** Ends it whether it heeds its signal or not, where the pool can; tells whether it could. */

@@ -13,3 +13,9 @@ export type RunOutcome =
   | { readonly kind: 'revoked'; readonly terminated: boolean; readonly signum: string | number | null }
   /** The child that ran it ended before the task did. */
   | { readonly kind: 'lost'; readonly error: unknown }
+
+/** How the calls of a batch ended, in their order. What concerns the run as a whole is a `RunOutcome` for all of them. */
+export interface BatchOutcome {
+  readonly kind: 'batch'
+  readonly outcomes: readonly RunOutcome[]
+}

@@ -7,8 +7,9 @@ import { type CeleriacError, Ignore, Retry, SoftTimeLimitExceeded, TimeLimitExce
 import type { Logger } from '../logger.ts'
 import { type RunningTask, runAs, type TaskContext } from '../task/context.ts'
 import { decideRetry } from '../task/retry-policy.ts'
+import { BatchRun } from './batch-run.ts'
 import type { Execution, Job, Limits } from './job.ts'
-import type { RunOutcome } from './outcome.ts'
+import type { BatchOutcome, RunOutcome } from './outcome.ts'
 import { outcomeOfStop } from './stop-reasons.ts'
 
 export interface RunParts<J extends Job = Job> {
@@ -33,8 +34,9 @@ export class Run<J extends Job = Job> implements Execution {
     this.#context = new RunContext(job, parts)
   }
 
-  async outcome(): Promise<RunOutcome> {
-    const { definition, message } = this.#job
+  async outcome(): Promise<RunOutcome | BatchOutcome> {
+    const { definition, message, batch } = this.#job
+    if (batch !== undefined) return this.#batchOutcome(batch)
     try {
       const value = await this.#timed(
         runAs(this.#context, () => definition.run(message.args, message.kwargs, this.#context)),
@@ -43,6 +45,19 @@ export class Run<J extends Job = Job> implements Execution {
     } catch (error) {
       return this.#outcomeOf(error)
     }
+  }
+
+  async #batchOutcome(jobs: readonly Job[]): Promise<RunOutcome | BatchOutcome> {
+    const run = new BatchRun(jobs, this.#context)
+    try {
+      await this.#timed(runAs(this.#context, () => run.start()))
+    } catch (error) {
+      if (error instanceof Ignore) return { kind: 'ignored' }
+      const stopped = outcomeOfStop(this.#context.reason)
+      if (stopped !== undefined) return stopped
+      run.failAll(error)
+    }
+    return { kind: 'batch', outcomes: run.outcomes(outcomeOfError) }
   }
 
   abort(reason: CeleriacError): void {

@@ -1,6 +1,7 @@
 /** The tasks an application defines, by name. */
 import { CeleriacError } from '../errors.ts'
 import { nearest } from '../nearest.ts'
+import type { Batching } from './batch.ts'
 import type { TaskContext } from './context.ts'
 import type { ResolvedTaskOptions, Schema } from './options.ts'
 
@@ -12,6 +13,8 @@ export interface TaskDefinition {
   readonly input: Schema | undefined
   /** Runs it with arguments as they came off the wire. @throws what the function throws, or `INPUT_INVALID` */
   readonly run: (args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>, ctx: TaskContext) => unknown
+  /** How its calls are run many at a time, in place of `run`; undefined for tasks that run one by one. */
+  readonly batching?: Batching
 }
 
 export class Registry {

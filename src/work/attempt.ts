@@ -11,6 +11,7 @@ export interface Attempt extends Job {
   readonly fence: number
   /** Epoch ms; null before the run. */
   startedAt: number | null
+  readonly batch?: readonly Attempt[]
 }
 
 export function createAttempt(delivery: Delivery, message: TaskMessage, definition: TaskDefinition): Attempt {
@@ -35,4 +36,9 @@ export function fenceOf(message: TaskMessage, delivery: Delivery): number {
 /** How often a worker, or a child of one, was lost while it had this message. */
 export function lossesOf(message: TaskMessage, delivery: Delivery): number {
   return delivery.deliveryCount - 1 + (message.celeriac.losses ?? 0)
+}
+
+/** The calls of one run: those of a batch, or the one. */
+export function callsOf(attempt: Attempt): readonly Attempt[] {
+  return attempt.batch ?? [attempt]
 }

@@ -58,6 +58,12 @@ export class Prefetch {
     return Math.max(0, Math.min(most, free))
   }
 
+  /** The same where a run takes many calls: as many as fill a batch for each free slot, and none beyond. */
+  roomForBatches(runs: number, waiting: number, callsPerRun: number): number {
+    const free = (this.#concurrency() - runs) * callsPerRun - waiting
+    return Math.max(0, this.#fixed === undefined ? free : Math.min(free, this.#fixed - waiting))
+  }
+
   /** How many of those that wait are more than should be at hand. */
   surplus(running: number, waiting: number): number {
     const concurrency = this.#concurrency()

@@ -13,11 +13,13 @@ import type { Limiter } from '../broker/limiter.ts'
 import { type Clock, sleep } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import { type Execution, type Limits, limitsOf } from '../pool/job.ts'
+import type { BatchOutcome } from '../pool/outcome.ts'
+import { outcomeOfError } from '../pool/run.ts'
 import { outcomeOfStop, Revocation, WorkerShutdown } from '../pool/stop-reasons.ts'
 import type { PoolKind } from '../pool-kinds.ts'
 import { decodeTask } from '../send/decode-task.ts'
 import type { ResolvedCircuitBreaker, ResolvedRateLimit } from '../task/limits.ts'
-import { type Attempt, lossesOf } from './attempt.ts'
+import { type Attempt, callsOf, lossesOf } from './attempt.ts'
 import { Autoscaler } from './autoscaler.ts'
 import { CircuitBreakers } from './circuit-breakers.ts'
 import { type Admission, ClusterLimits } from './cluster-limits.ts'
@@ -114,6 +116,8 @@ export class Worker {
    */
   #onTrial: Execution | undefined
   #hasParked = false
+  /** Revoked by force, in a batch whose other calls go on. */
+  readonly #revokedInBatch = new Map<Attempt, Outcome>()
   #fetchedAt = 0
   #processed = 0
 
@@ -196,13 +200,16 @@ export class Worker {
   /** What runs now, with where it does. */
   active(): { readonly attempt: Attempt; readonly pid: number | null }[] {
     return [...this.#lanes.values()].flatMap(({ running }) =>
-      Array.from(running, ([{ pid }, attempt]) => ({ attempt, pid })),
+      Array.from(running, ([{ pid }, attempt]) => callsOf(attempt).map((call) => ({ attempt: call, pid }))).flat(),
     )
   }
 
   /** What was fetched and waits for a slot. */
   reserved(): readonly Delivery[] {
-    return [...this.#lanes.values()].flatMap(({ waiting }) => waiting)
+    return [...this.#lanes.values()].flatMap(({ waiting, gathering }) => [
+      ...gathering.attempts().map(({ delivery }) => delivery),
+      ...waiting,
+    ])
   }
 
   /** Runs since the start, by task. */
@@ -261,11 +268,15 @@ export class Worker {
     const found: string[] = []
     for (const lane of this.#lanes.values()) {
       for (const [execution, attempt] of lane.running) {
-        if (!this.revoked.covers(attempt.message)) continue
-        found.push(attempt.message.id)
+        const calls = callsOf(attempt)
+        const covered = calls.filter(({ message }) => this.revoked.covers(message))
+        if (covered.length === 0) continue
+        found.push(...covered.map(({ message }) => message.id))
         const reason = new Revocation(terminate, signum)
-        if (!terminate) execution.abort(reason)
-        else if (!execution.kill(reason)) this.#ended(lane, execution, attempt, outcomeOfStop(reason) as Outcome, 0)
+        if (covered.length < calls.length) {
+          if (terminate) for (const call of covered) this.#revokedInBatch.set(call, outcomeOfStop(reason) as Outcome)
+        } else if (!terminate) execution.abort(reason)
+        else if (!execution.kill(reason)) this.#endedByForce(lane, execution, attempt, outcomeOfStop(reason) as Outcome)
       }
     }
     return found
@@ -297,7 +308,9 @@ export class Worker {
       logger,
       worker: this.name,
       limitsOf: (attempt) => this.#limitsOf(attempt),
-      updateState: (attempt, state, meta) => this.#settling.saveState(attempt, state, meta),
+      updateState: async (attempt, state, meta) => {
+        await Promise.all(callsOf(attempt).map((call) => this.#settling.saveState(call, state, meta)))
+      },
     })
     const lane = new Lane(pool, this.settings.prefetch)
     this.#lanes.set(kind, lane)
@@ -378,8 +391,30 @@ export class Worker {
   }
 
   #startWaiting(lane: Lane): void {
-    while (lane.waiting.length > 0 && !lane.isFull && !this.#stopping.signal.aborted) {
-      this.#take(lane, lane.waiting.shift() as Delivery)
+    const { clock } = this.#parts
+    while (!lane.isFull && !this.#stopping.signal.aborted) {
+      const batch = lane.gathering.size > 0 ? lane.gathering.takeReady(clock.monotonic()) : undefined
+      if (batch !== undefined) {
+        this.#startBatch(lane, batch)
+        continue
+      }
+      const next = lane.waiting.shift()
+      if (next === undefined) break
+      this.#take(lane, next)
+    }
+    if (lane.gathering.size > 0) this.#watchGathering(lane)
+  }
+
+  /** Starts what has been gathered for long enough, if there is a slot then; else the next that is free does. */
+  #watchGathering(lane: Lane): void {
+    lane.deadline?.cancel()
+    const { clock } = this.#parts
+    const waitMs = lane.gathering.nextDeadline - clock.monotonic()
+    if (waitMs < Number.POSITIVE_INFINITY) {
+      lane.deadline = clock.after(Math.max(0, waitMs), () => {
+        this.#startWaiting(lane)
+        this.#onRoom()
+      })
     }
   }
 
@@ -393,6 +428,8 @@ export class Worker {
     const { attempt } = passage
     const { message, definition } = attempt
     const losses = lossesOf(message, delivery)
+    lane.callsPerRun = definition.batching?.maxSize ?? 1
+    if (definition.batching !== undefined && losses === 0) return this.#gather(lane, attempt)
     const waitMs = this.#breakers.ask(attempt) || this.#rates.take(message.task)
     if (waitMs > 0) {
       this.#settle({ delivery, message, attempt: undefined }, { kind: 'early', delayMs: waitMs }, 0)
@@ -403,6 +440,11 @@ export class Worker {
       this.#settle({ delivery, message, attempt: undefined }, { kind: 'early', delayMs: trialPauseMs }, 0)
       return
     }
+    // One that a worker was lost with may be what kills them: no others are put at its side.
+    if (definition.batching !== undefined) {
+      for (const observer of this.#observers) observer.onReceived?.(attempt)
+      return this.#runBatch(lane, [attempt], isOnTrial)
+    }
     const execution = lane.pool.execute(attempt)
     if (isOnTrial) this.#onTrial = execution
     lane.running.set(execution, attempt)
@@ -411,8 +453,49 @@ export class Worker {
     void (isLimited ? this.#startLimited(lane, execution, attempt) : this.#start(lane, execution, attempt))
   }
 
-  #start(lane: Lane, execution: Execution, attempt: Attempt): Promise<void> {
+  #gather(lane: Lane, attempt: Attempt): void {
+    const { delivery, message } = attempt
+    try {
+      lane.gathering.add(attempt, this.#parts.clock.monotonic())
+    } catch (error) {
+      return this.#settle({ delivery, message, attempt }, outcomeOfError(error, attempt), 0)
+    }
     for (const observer of this.#observers) observer.onReceived?.(attempt)
+  }
+
+  /** What was revoked or has expired meanwhile is left out; what may not start yet goes back as a whole. */
+  #startBatch(lane: Lane, attempts: readonly Attempt[]): void {
+    const now = this.#parts.clock.now()
+    const calls = attempts.filter((attempt) => {
+      const { delivery, message } = attempt
+      const outcome: Outcome | undefined = this.revoked.covers(message)
+        ? { kind: 'revoked', terminated: false, signum: null }
+        : message.expiresMs !== null && message.expiresMs <= now
+          ? { kind: 'expired' }
+          : undefined
+      if (outcome !== undefined) this.#settle({ delivery, message, attempt: undefined }, outcome, 0)
+      return outcome === undefined
+    })
+    const [first] = calls
+    if (first === undefined) return
+    const waitMs = this.#breakers.ask(first) || this.#rates.take(first.message.task)
+    if (waitMs === 0) return this.#runBatch(lane, calls, false)
+    for (const { delivery, message } of calls) {
+      this.#settle({ delivery, message, attempt: undefined }, { kind: 'early', delayMs: waitMs }, 0)
+    }
+  }
+
+  #runBatch(lane: Lane, batch: readonly Attempt[], isOnTrial: boolean): void {
+    const [first] = batch as readonly [Attempt]
+    const attempt: Attempt = { ...first, batch }
+    const execution = lane.pool.execute(attempt)
+    if (isOnTrial) this.#onTrial = execution
+    lane.running.set(execution, attempt)
+    void this.#start(lane, execution, attempt)
+  }
+
+  #start(lane: Lane, execution: Execution, attempt: Attempt): Promise<void> {
+    if (attempt.batch === undefined) for (const observer of this.#observers) observer.onReceived?.(attempt)
     const { acksLate } = attempt.definition.options
     return acksLate ? this.#run(lane, execution, attempt) : this.#runAcknowledged(lane, execution, attempt)
   }
@@ -447,9 +530,11 @@ export class Worker {
     const { clock } = this.#parts
     const startedAt = clock.monotonic()
     lane.startedLastAt = startedAt
-    attempt.startedAt = clock.now()
-    if (attempt.definition.options.trackStarted) this.#settling.saveStarted(attempt, execution.pid ?? process.pid)
-    for (const observer of this.#observers) observer.onStarted?.(attempt)
+    for (const call of callsOf(attempt)) {
+      call.startedAt = clock.now()
+      if (call.definition.options.trackStarted) this.#settling.saveStarted(call, execution.pid ?? process.pid)
+      for (const observer of this.#observers) observer.onStarted?.(call)
+    }
     const running = execution.outcome()
     const heldMs = clock.monotonic() - startedAt
     if (heldMs >= heldUpMs) this.#heldUp(heldMs, [attempt])
@@ -460,7 +545,9 @@ export class Worker {
       this.#heldUp(this.#loopWatch.overdueMs(endedAt), [attempt])
     }
     // One that was ended by force, and did not heed it, has been settled.
-    if (lane.running.has(execution)) this.#ended(lane, execution, attempt, outcome, endedAt - startedAt)
+    if (!lane.running.has(execution)) return
+    if (attempt.batch === undefined) this.#ended(lane, execution, attempt, outcome as Outcome, endedAt - startedAt)
+    else this.#batchEnded(lane, execution, attempt.batch, outcome, endedAt - startedAt)
   }
 
   #heldUp(heldMs: number, suspects: readonly Attempt[]): void {
@@ -475,15 +562,49 @@ export class Worker {
   #ended(lane: Lane, execution: Execution, attempt: Attempt, outcome: Outcome, runMs: number): void {
     const { delivery, message } = attempt
     lane.prefetch.ran(runMs)
-    if (this.#breakers.ended(attempt, outcome)) {
-      const { coolDownMs } = attempt.definition.options.circuitBreaker as ResolvedCircuitBreaker
-      const fields = { worker: this.name, task: message.task, coolDownMs }
-      this.#parts.logger.warn(fields, 'failed so often in a row that it is left alone for a while')
-    }
+    this.#tellBreaker(attempt, outcome)
     this.#processed += 1
     this.#totals.set(message.task, (this.#totals.get(message.task) ?? 0) + 1)
     this.#settle({ delivery, message, attempt }, outcome, runMs)
     this.#freeSlot(lane, execution)
+  }
+
+  #endedByForce(lane: Lane, execution: Execution, attempt: Attempt, outcome: Outcome): void {
+    if (attempt.batch === undefined) this.#ended(lane, execution, attempt, outcome, 0)
+    else this.#batchEnded(lane, execution, attempt.batch, outcome, 0)
+  }
+
+  /** Settles each call by itself. To the circuit breaker it is one run, which failed if no call did not. */
+  #batchEnded(
+    lane: Lane,
+    execution: Execution,
+    calls: readonly Attempt[],
+    outcome: Outcome | BatchOutcome,
+    runMs: number,
+  ): void {
+    const outcomes = calls.map((call, index) => {
+      const forced = this.#revokedInBatch.get(call)
+      this.#revokedInBatch.delete(call)
+      return forced ?? outcomeOfCall(call, index, outcome)
+    })
+    lane.prefetch.ran(runMs)
+    const [first] = calls as readonly [Attempt]
+    const summary = outcomes.find(({ kind }) => kind !== 'failure' && kind !== 'retry') ?? (outcomes[0] as Outcome)
+    this.#tellBreaker(first, summary)
+    this.#processed += calls.length
+    this.#totals.set(first.message.task, (this.#totals.get(first.message.task) ?? 0) + calls.length)
+    for (const [index, attempt] of calls.entries()) {
+      const { delivery, message } = attempt
+      this.#settle({ delivery, message, attempt }, outcomes[index] as Outcome, runMs)
+    }
+    this.#freeSlot(lane, execution)
+  }
+
+  #tellBreaker(attempt: Attempt, outcome: Outcome): void {
+    if (!this.#breakers.ended(attempt, outcome)) return
+    const { coolDownMs } = attempt.definition.options.circuitBreaker as ResolvedCircuitBreaker
+    const fields = { worker: this.name, task: attempt.message.task, coolDownMs }
+    this.#parts.logger.warn(fields, 'failed so often in a row that it is left alone for a while')
   }
 
   #freeSlot(lane: Lane, execution: Execution): void {
@@ -495,16 +616,35 @@ export class Worker {
 
   /** Acknowledges first where the task wants it so; then it may be lost with the worker, but never run twice. */
   async #runAcknowledged(lane: Lane, execution: Execution, attempt: Attempt): Promise<void> {
-    const { broker, results } = this.#parts
+    if (attempt.batch !== undefined) return this.#runBatchAcknowledged(lane, execution, attempt.batch)
+    const acked = await this.#acknowledge(attempt)
+    if (acked === undefined) return this.#freeSlot(lane, execution)
+    lane.running.set(execution, acked)
+    await this.#run(lane, execution, acked)
+  }
+
+  async #runBatchAcknowledged(lane: Lane, execution: Execution, calls: readonly Attempt[]): Promise<void> {
+    const answers = await Promise.all(calls.map((call) => this.#acknowledge(call)))
+    const batch = answers.filter((call) => call !== undefined)
+    const [first] = batch
+    if (first === undefined) return this.#freeSlot(lane, execution)
+    const attempt: Attempt = { ...first, batch }
+    const run = lane.pool.execute(attempt)
+    lane.running.delete(execution)
+    lane.running.set(run, attempt)
+    await this.#run(lane, run, attempt)
+  }
+
+  /** The same, settled without its message; undefined where it could not be acknowledged, and is not to be run. */
+  async #acknowledge(attempt: Attempt): Promise<Attempt | undefined> {
+    const { broker, results, logger } = this.#parts
     try {
       await attempt.delivery.ack()
     } catch (error) {
-      this.#parts.logger.warn({ taskId: attempt.message.id, error }, 'could not be acknowledged, so it was not run')
-      return this.#freeSlot(lane, execution)
+      logger.warn({ taskId: attempt.message.id, error }, 'could not be acknowledged, so it was not run')
+      return undefined
     }
-    const acked = { ...attempt, delivery: acknowledged(attempt.delivery, broker, results) }
-    lane.running.set(execution, acked)
-    await this.#run(lane, execution, acked)
+    return { ...attempt, delivery: acknowledged(attempt.delivery, broker, results) }
   }
 
   #settle(settled: Settled, outcome: Outcome, runMs: number): void {
@@ -518,9 +658,11 @@ export class Worker {
     const now = this.#parts.clock.monotonic()
     for (const lane of this.#lanes.values()) {
       const quietMs = now - lane.startedLastAt
-      if (lane.waiting.length === 0 || quietMs < stallMs) continue
+      const isGatheringStuck = lane.gathering.size > 0 && lane.isFull
+      if ((lane.waiting.length === 0 && !isGatheringStuck) || quietMs < stallMs) continue
       lane.prefetch.stalled(quietMs)
       this.#handBack(lane, lane.waiting.length, undefined)
+      if (isGatheringStuck) this.#handBackGathering(lane)
     }
   }
 
@@ -568,7 +710,17 @@ export class Worker {
   }
 
   #handBackAll(): void {
-    for (const lane of this.#lanes.values()) this.#handBack(lane, lane.waiting.length, undefined)
+    for (const lane of this.#lanes.values()) {
+      this.#handBack(lane, lane.waiting.length, undefined)
+      this.#handBackGathering(lane)
+    }
+  }
+
+  #handBackGathering(lane: Lane): void {
+    lane.deadline?.cancel()
+    for (const { delivery } of lane.gathering.takeAll()) {
+      this.#settle({ delivery, message: undefined, attempt: undefined }, { kind: 'interrupted' }, 0)
+    }
   }
 
   /** Whether every run has ended within the time, if it is not cut short. */
@@ -593,4 +745,10 @@ export class Worker {
 /** Of a limit that each worker keeps for itself. */
 function ratePerSecond(rate: ResolvedRateLimit | undefined): number | undefined {
   return rate?.scope === 'worker' ? (rate.limit * 1_000) / rate.perMs : undefined
+}
+
+/** What concerns the run as a whole concerns each call, which has its own number of retries. */
+function outcomeOfCall(call: Attempt, index: number, outcome: Outcome | BatchOutcome): Outcome {
+  if (outcome.kind === 'batch') return outcome.outcomes[index] as Outcome
+  return outcome.kind === 'retry' || outcome.kind === 'failure' ? outcomeOfError(outcome.error, call) : outcome
 }

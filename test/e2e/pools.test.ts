@@ -130,6 +130,17 @@ describe.each(['processes', 'threads'] as const)('the pool `%s`', (pool) => {
     expect(await failure('soft')).toMatchObject({ type: 'SoftTimeLimitExceeded' })
   })
 
+  it('runs batches, each call with an outcome of its own', async () => {
+    const program = await worker({ pool, concurrency: 2 })
+    const results = await client.remote<[string], { pid: number }>('gathered').delayMany([['a'], ['bad'], ['c'], ['d']])
+    const [a, bad, c] = await Promise.allSettled(results.map((result) => result.get({ timeout: '15s' })))
+
+    expect(a).toMatchObject({ value: { item: 'a', of: 4, deliveries: 1 } })
+    expect(c).toMatchObject({ value: { item: 'c', of: 4 } })
+    expect(bad).toMatchObject({ reason: { code: 'TASK_FAILED', type: 'RangeError', message: 'bad' } })
+    if (pool === 'processes') expect(pidsOf(program)).toContain((a as { value: { pid: number } }).value.pid)
+  })
+
   it('lets what runs end at the shutdown, and gives back what does not', async () => {
     const program = await worker({ pool, concurrency: 2, shutdownTimeout: '500ms' })
     const busy = await call('busy', 200)
@@ -215,6 +226,19 @@ describe('the pool `processes`', () => {
     ])
     expect(await culprit.get({ timeout: '15s' }).catch((error) => error)).toMatchObject({ type: 'WorkerLostError' })
     expect(await client.deadLetters.list()).toMatchObject([{ id: culprit.id }])
+  })
+
+  it('finds the call that crashes in a batch, and runs the others', async () => {
+    await worker({ pool: 'processes', concurrency: 2 })
+    const results = await client.remote<[string], { of: number }>('gathered').delayMany([['a'], ['b'], ['kill'], ['d']])
+
+    const [a, b, kill, d] = await Promise.allSettled(results.map((result) => result.get({ timeout: '15s' })))
+
+    for (const one of [a, b, d]) expect(one).toMatchObject({ value: { of: 1, deliveries: 2 } })
+    expect(kill).toMatchObject({
+      reason: { code: 'TASK_FAILED', message: expect.stringContaining('workers were lost') },
+    })
+    expect(await client.deadLetters.list()).toMatchObject([{ id: results[2]?.id, reason: 'worker lost' }])
   })
 
   it('leaves no children behind when it is killed', async () => {
