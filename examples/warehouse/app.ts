@@ -9,7 +9,7 @@
  * the idempotency key.
  */
 import { join } from 'node:path'
-import { Celeriac, type Chain, chain } from 'celeriac'
+import { type BatchContext, Celeriac, type Chain, chain } from 'celeriac'
 import { AisleBusy, Aisles } from './aisle.ts'
 import { CourierError, handOver } from './courier-client.ts'
 import { Logbook } from './logbook.ts'
@@ -37,20 +37,26 @@ export const app = new Celeriac('warehouse', {
 })
 
 /** I/O and contention: takes the goods from the shelves. A busy aisle is tried again; an empty shelf is final. */
-export const pick = app.task(
-  'warehouse.pick',
-  {
-    input: Order,
-    queue: 'picking',
-    autoretryFor: [AisleBusy],
-    maxRetries: 12,
-    retryBackoff: '50ms',
-    retryBackoffMax: '2s',
-    retryJitter: true,
-  },
-  (order, ctx): Promise<PickedOrder> =>
-    logbook.run(ctx, order.id, async (run) => ({ order, aisles: await aisles().take(order, run, ctx.signal) })),
-)
+const picking = {
+  input: Order,
+  queue: 'picking',
+  autoretryFor: [AisleBusy],
+  maxRetries: 12,
+  retryBackoff: '50ms',
+  retryBackoffMax: '2s',
+  retryJitter: true,
+} as const
+
+/** One by one, or as many orders on a trip as `--batch` says: nobody else can tell the difference. */
+export const pick =
+  settings.batch === 1
+    ? app.task(
+        'warehouse.pick',
+        picking,
+        (order, ctx): Promise<PickedOrder> =>
+          logbook.run(ctx, order.id, async (run) => ({ order, aisles: await aisles().take(order, run, ctx.signal) })),
+      )
+    : app.batch('warehouse.pick', { ...picking, maxSize: settings.batch, maxWait: '100ms' }, pickTogether)
 
 /** CPU: finds the boxes that need the least cardboard, and writes the packing slip. */
 export const pack = app.task(
@@ -81,6 +87,23 @@ export const deliver = app.task(
       tracking: await handOver(settings.courierUrl, order, ctx.signal),
     })),
 )
+
+/** One trip for several orders. An empty shelf concerns the order alone that wanted something of it. */
+async function pickTogether(orders: readonly Order[], ctx: BatchContext): Promise<PickedOrder[]> {
+  const trip = aisles().takeAll(orders, `trip ${ctx.taskId} ${ctx.retries}`, ctx.signal)
+  return Promise.all(
+    orders.map(async (order, index) => {
+      const { retries = 0 } = ctx.requests[index] ?? {}
+      const run = { name: ctx.name, retries, together: orders.length }
+      const taken = logbook.run(run, order.id, async () => {
+        const outcome = (await trip)[index]
+        if (outcome instanceof Error) throw outcome
+        return outcome
+      })
+      return { order, aisles: (await taken.catch((error) => ctx.fail(index, error))) ?? [] }
+    }),
+  )
+}
 
 /** The way of an order. Each step is a message of its own on a queue of its own, and is retried alone. */
 export function fulfil(order: Order): Chain<DeliveredOrder> {

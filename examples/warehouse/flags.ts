@@ -12,6 +12,8 @@ export interface Flags {
   readonly courierFailure: number
   readonly courierLatencyMs: number
   readonly workers: number
+  readonly pickers: number
+  readonly batch: number
   readonly port: number
   readonly deadlineMs: number
   /** Undefined: a new SQLite file. */
@@ -36,6 +38,8 @@ Usage: npm start -- [flags]
   --courier-latency <ms> half of the courier's answers take longer (150)
   --kill                 kill a random worker with SIGKILL every second
   --workers <n>          worker processes per stage (1)
+  --pickers <n>          pickers in each worker process (3)
+  --batch <n>            orders that a picker takes on one trip to the aisles (1)
   --broker <url>         redis://…, amqp://… or another SQLite file (a new one)
   --file <path>          another file of orders
   --port <n>             port of the receiver (any free one)
@@ -51,6 +55,8 @@ const values = [
   'courier-failure',
   'courier-latency',
   'workers',
+  'pickers',
+  'batch',
   'broker',
   'file',
   'port',
@@ -86,6 +92,8 @@ export function parseFlags(args: readonly string[]): Flags {
     courierFailure: number('courier-failure', 0.2, 0, 1),
     courierLatencyMs: number('courier-latency', 150, 0, 60_000),
     workers: whole('workers', 1, 1, 16),
+    pickers: whole('pickers', 3, 1, 64),
+    batch: whole('batch', 1, 1, 1_000),
     port: whole('port', 0, 0, 65_535),
     deadlineMs: number('deadline', 120 + orders / 10, 1, 1_000_000) * 1_000,
     broker: text('broker'),

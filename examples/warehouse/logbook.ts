@@ -29,8 +29,16 @@ export interface Ended {
   readonly orderId: string
   readonly at: number
   readonly runMs: number
+  /** Orders that were in the same run, this one included. */
+  readonly together: number
   /** Class name of the error it ended with, or null where it went well. */
   readonly error: string | null
+}
+
+interface RunFacts {
+  readonly name: string
+  readonly retries: number
+  readonly together?: number
 }
 
 export class Logbook {
@@ -44,14 +52,15 @@ export class Logbook {
 
   /** Does the work of a run between its two lines. `work` is given a name for the run that no other run has. */
   async run<T>(
-    { name: task, retries }: { readonly name: string; readonly retries: number },
+    { name: task, retries, together = 1 }: RunFacts,
     orderId: string,
     work: (run: string) => Promise<T>,
   ): Promise<T> {
     const run = randomUUID()
     const startedAt = performance.now()
     const end = (error: string | null): void => {
-      this.#append({ what: 'ended', run, task, orderId, at: Date.now(), runMs: performance.now() - startedAt, error })
+      const runMs = performance.now() - startedAt
+      this.#append({ what: 'ended', run, task, orderId, at: Date.now(), runMs, together, error })
     }
     this.#append({ what: 'began', run, task, orderId, at: Date.now(), retries })
     try {

@@ -11,6 +11,8 @@ export function report(summary: Summary): string {
     ...because(summary.deadLetteredBecause),
     `${tasks.runs} task runs: ${tasks.retries} retries, ${tasks.reruns} run again because a worker was lost`,
   ]
+  const { picking } = summary
+  lines.push(`${picking.orders} orders picked on ${picking.trips} trips to the aisles, ${picking.perSecond}/s`)
   if (summary.workersKilled > 0) lines.push(`${summary.workersKilled} workers killed`)
   if (summary.workersCrashed > 0) lines.push(`${summary.workersCrashed} workers crashed`)
   lines.push('', ...stageTable(summary), '')

@@ -15,7 +15,6 @@ import { seeded } from './random.ts'
 import { reconcile } from './reconcile.ts'
 import { report } from './report.ts'
 import { Interrupted, stopOnSignals } from './signals.ts'
-import { stages } from './stages.ts'
 import { type Summary, summarise } from './summary.ts'
 import { openWarehouse, type Warehouse } from './warehouse.ts'
 import { watchUntilQuiet } from './watch.ts'
@@ -65,7 +64,7 @@ async function runOrders(
   progress: Progress,
   end: AbortController,
 ): Promise<Summary> {
-  const { app, receiverUrl, staff, files, ledger } = warehouse
+  const { app, receiverUrl, staff, files, ledger, aisles } = warehouse
   const { signal } = end
   const startedAt = Date.now()
   const deadline = flags.once ? AbortSignal.timeout(flags.deadlineMs) : signal
@@ -74,7 +73,7 @@ async function runOrders(
   const orders = flags.file ?? join(import.meta.dirname, 'orders', 'orders.csv')
 
   progress.say(
-    `feeding ${flags.orders} orders to ${receiverUrl}, ${flags.workers} worker(s) per stage, broker ${warehouse.settings.broker}`,
+    `feeding ${flags.orders} orders to ${receiverUrl}, ${flags.workers} worker(s) per stage, ${howTheyPick(flags)}, broker ${warehouse.settings.broker}`,
   )
   const fed = emptyReport()
   let isFeeding = true
@@ -84,7 +83,7 @@ async function runOrders(
       isFeeding = false
     })
   const finished = await watchUntilQuiet({
-    stages,
+    stages: warehouse.stages,
     queues: () => app.broker.queues(),
     logbook,
     show: (views) => progress.show(views, fed.accepted.size, performance.now()),
@@ -111,12 +110,18 @@ async function runOrders(
     reconciliation: reconcile(books),
     finished,
     logbook: entries,
-    stages: await collectStageFacts(app, ledger.all(), stages, flags.workers),
+    stages: await collectStageFacts(app, ledger.all(), warehouse.stages, flags.workers),
+    trips: aisles.trips(),
     startedAt,
     endedAt: entries.at(-1)?.at ?? startedAt,
     kills: staff.kills,
     crashes: staff.crashes,
   })
+}
+
+function howTheyPick({ workers, pickers, batch }: Flags): string {
+  const perTrip = batch === 1 ? 'one order a trip' : `up to ${batch} orders a trip`
+  return `${workers * pickers} pickers with ${perTrip}`
 }
 
 /** Until the signal aborts: tells what to try, and every run of a task that ends. */

@@ -13,6 +13,8 @@ export interface Settings {
   readonly courierUrl: string
   /** How long the tasks of a lost worker stay away, in seconds. */
   readonly leaseSeconds: number
+  /** Orders that a picker takes on one trip. 1 = each by itself. */
+  readonly batch: number
 }
 
 /** Settings as environment variables, for the workers. */
@@ -22,6 +24,7 @@ export function toEnvironment(settings: Settings): Record<string, string> {
     WAREHOUSE_FOLDER: settings.folder,
     WAREHOUSE_COURIER: settings.courierUrl,
     WAREHOUSE_LEASE: String(settings.leaseSeconds),
+    WAREHOUSE_BATCH: String(settings.batch),
   }
 }
 
@@ -33,6 +36,7 @@ export function fromEnvironment(environment: NodeJS.ProcessEnv): Settings {
     folder,
     courierUrl: environment.WAREHOUSE_COURIER ?? 'http://127.0.0.1:4100',
     leaseSeconds: Number(environment.WAREHOUSE_LEASE ?? 30),
+    batch: Number(environment.WAREHOUSE_BATCH ?? 1),
   }
 }
 

@@ -14,3 +14,8 @@ export const stages = [
   { queue: 'packing', task: 'warehouse.pack', concurrency: 1 },
   { queue: 'delivering', task: 'warehouse.deliver', concurrency: 6 },
 ] as const satisfies readonly Stage[]
+
+/** The same with so many pickers in each worker process. */
+export function stagesWith(pickers: number): Stage[] {
+  return stages.map((stage) => (stage.queue === 'picking' ? { ...stage, concurrency: pickers } : stage))
+}

@@ -1,4 +1,5 @@
 /** What a run of the warehouse came to: numbers from its records. Pure. */
+import type { Trips } from './aisle.ts'
 import type { Began, Entry } from './logbook.ts'
 import type { Books, Reconciliation } from './reconcile.ts'
 
@@ -13,6 +14,7 @@ export interface RunFacts {
   readonly finished: boolean
   readonly logbook: readonly Entry[]
   readonly stages: readonly StageFacts[]
+  readonly trips: Trips
   /** Epoch ms: the first order was about to be sent, and the last one was through. */
   readonly startedAt: number
   readonly endedAt: number
@@ -73,6 +75,8 @@ export interface Summary {
   readonly workersKilled: number
   readonly workersCrashed: number
   readonly stages: readonly StageSummary[]
+  /** Trips to the aisles, the orders whose goods they brought, and how many of those a second while there was picking. */
+  readonly picking: Trips & { readonly perSecond: number }
   /** The stage whose slots were in use most: more of them would speed up the whole. */
   readonly bottleneck: string
   readonly seconds: number
@@ -110,6 +114,7 @@ export function summarise(facts: RunFacts): Summary {
     workersKilled: facts.kills,
     workersCrashed: facts.crashes,
     stages,
+    picking: { ...facts.trips, perSecond: pickedPerSecond(facts.logbook) },
     bottleneck: stages.reduce((slowest, stage) => (stage.busy > slowest.busy ? stage : slowest)).stage,
     seconds: round(elapsedMs / 1_000),
     deliveredPerSecond: elapsedMs > 0 ? round(delivered / (elapsedMs / 1_000)) : 0,
@@ -140,8 +145,17 @@ function summariseStage(
     reruns: began.length - firstRuns.size,
     waitMs: percentiles(waits),
     runMs: percentiles(runs),
-    busy: elapsedMs > 0 ? round(runs.reduce((sum, ms) => sum + ms, 0) / (elapsedMs * slots)) : 0,
+    busy:
+      elapsedMs > 0 ? round(ended.reduce((sum, run) => sum + run.runMs / run.together, 0) / (elapsedMs * slots)) : 0,
   }
+}
+
+/** From the beginning of the first run to the end of the last. */
+function pickedPerSecond(logbook: readonly Entry[]): number {
+  const runs = logbook.filter(({ task }) => task === 'warehouse.pick')
+  const picked = runs.filter((entry) => entry.what === 'ended' && entry.error === null)
+  const tookMs = (picked.at(-1)?.at ?? 0) - (runs[0]?.at ?? 0)
+  return tookMs > 0 ? round((picked.length / tookMs) * 1_000) : 0
 }
 
 function keyOf({ orderId, retries }: { orderId: string; retries: number }): string {

@@ -15,7 +15,7 @@ import { readSkus } from './orders/skus.ts'
 import { createReceiver } from './receiver.ts'
 import { filesIn, type Settings, toEnvironment } from './settings.ts'
 import { Staff } from './staff.ts'
-import { stages } from './stages.ts'
+import { type Stage, stages, stagesWith } from './stages.ts'
 
 /** With `--kill`, tasks of a killed worker come back this soon, so that the run does not consist of waiting for them. */
 const killLeaseSeconds = 3
@@ -28,6 +28,7 @@ export interface Warehouse {
   readonly aisles: Aisles
   readonly ledger: Ledger
   readonly staff: Staff
+  readonly stages: readonly Stage[]
   readonly receiverUrl: string
   /** Takes no more orders, lets the workers finish, and closes everything. A second call does nothing. */
   close(): Promise<void>
@@ -79,6 +80,7 @@ async function open(flags: Flags, folder: string, callbacks: Callbacks, opened: 
     folder,
     courierUrl: courier.url,
     leaseSeconds: flags.kill ? killLeaseSeconds : leaseSeconds,
+    batch: flags.batch,
   }
   // The app reads its settings when it is loaded, here as in the workers.
   Object.assign(process.env, toEnvironment(settings))
@@ -94,8 +96,9 @@ async function open(flags: Flags, folder: string, callbacks: Callbacks, opened: 
   const ledger = new Ledger(files.ledger)
   opened.add(() => ledger.close())
 
+  const staffed = stagesWith(flags.pickers)
   const staff = new Staff({
-    stages,
+    stages: staffed,
     workersPerStage: flags.workers,
     logs: files.logs,
     environment: toEnvironment(settings),
@@ -120,6 +123,7 @@ async function open(flags: Flags, folder: string, callbacks: Callbacks, opened: 
     aisles,
     ledger,
     staff,
+    stages: staffed,
     receiverUrl,
     close: () => opened.close(),
     demolish: () => rm(folder, { recursive: true, force: true }),

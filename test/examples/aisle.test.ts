@@ -96,6 +96,21 @@ describe('the aisles', () => {
     expect(aisles.picks()).toEqual([])
   })
 
+  it('take the goods of several orders on one trip, whatever becomes of one of them', async () => {
+    const aisles = openAisles()
+    await aisles.take(orderOf('O-1', [lamp, 1]), 'run 1')
+
+    const taken = await aisles.takeAll(
+      [orderOf('O-1', [lamp, 1]), orderOf('O-2', [lamp, 2], [rug, 1]), orderOf('O-3', [rug, 1], [sold, 1])],
+      'run 2',
+    )
+
+    expect(taken.map((aislesOrError) => aislesOrError instanceof Error)).toEqual([false, false, true])
+    expect(taken[2]).toBeInstanceOf(OutOfStock)
+    expect(left(aisles)).toEqual({ [lamp]: 2, [rug]: 1, [sold]: 0 })
+    expect(aisles.trips()).toEqual({ trips: 2, orders: 3 })
+  })
+
   it('never go below zero, however many want the last pieces', async () => {
     const aisles = openAisles({ walkMs: 1, lockMs: -1 })
     const orders = Array.from({ length: 8 }, (_, index) => orderOf(`O-${index}`, [lamp, 2]))

@@ -93,7 +93,14 @@ describe('progress', () => {
 
 describe('the tally', () => {
   const about = { run: 'r', task: 'pick', orderId: 'O-1' }
-  const ended = (at: number, error: string | null): Entry => ({ what: 'ended', ...about, at, runMs: 1, error })
+  const ended = (at: number, error: string | null): Entry => ({
+    what: 'ended',
+    ...about,
+    at,
+    runMs: 1,
+    together: 1,
+    error,
+  })
 
   it('counts runs that went well, that failed, and that were retries', () => {
     const tally = new Tally()

@@ -22,7 +22,9 @@ const books: Books = {
 function run(task: string, orderId: string, retries: number, at: number, runMs?: number, error: string | null = null) {
   const about = { run: `${task} ${orderId} ${at}`, task, orderId }
   const began: Entry = { what: 'began', ...about, at, retries }
-  return runMs === undefined ? [began] : [began, { what: 'ended', ...about, at: at + runMs, runMs, error } as const]
+  return runMs === undefined
+    ? [began]
+    : [began, { what: 'ended', ...about, at: at + runMs, runMs, together: 1, error } as const]
 }
 
 const facts: RunFacts = {
@@ -51,6 +53,7 @@ const facts: RunFacts = {
     },
     { queue: 'delivering', task: 'deliver', slots: 1, sent: new Map([['O-1', { at: 1_400, retries: 0 }]]) },
   ],
+  trips: { trips: 2, orders: 3 },
   startedAt: 1_000,
   endedAt: 3_000,
   kills: 1,
@@ -58,6 +61,12 @@ const facts: RunFacts = {
 }
 
 describe('the summary', () => {
+  it('tells how many orders were picked on how many trips, and how fast', () => {
+    const logbook = [...run('warehouse.pick', 'O-1', 0, 1_000, 100), ...run('warehouse.pick', 'O-2', 0, 1_100, 400)]
+
+    expect(summarise({ ...facts, logbook }).picking).toEqual({ trips: 2, orders: 3, perSecond: 4 })
+  })
+
   it('counts what came in and what became of it', () => {
     expect(summarise(facts)).toMatchObject({
       ok: true,
