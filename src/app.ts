@@ -263,11 +263,12 @@ export class Celeriac {
 
   /** Queues that this application's tasks go to. */
   get queues(): string[] {
-    const queues = this.registry.names().map((name) => {
-      const { options } = this.registry.get(name) as TaskDefinition
-      return options.queue ?? this.#router(name, [], {}).queue ?? this.config.defaultQueue
-    })
-    return [...new Set([this.config.defaultQueue, ...queues])]
+    return [...new Set([this.config.defaultQueue, ...this.registry.names().map((name) => this.queueOf(name))])]
+  }
+
+  /** The queue of a task's calls that say none themselves; also of a task that is defined elsewhere. */
+  queueOf(task: string): string {
+    return this.registry.get(task)?.options.queue ?? this.#router(task, [], {}).queue ?? this.config.defaultQueue
   }
 
   /** Connects. Sending and workers do it by themselves. @throws CeleriacError the broker's or the store's error */

@@ -18,6 +18,17 @@ const stackLines = 6
 
 /** @throws CeleriacError `APP_NOT_FOUND`: no such file, it does not load, or it exports no application */
 export async function loadApp(file: string): Promise<Celeriac> {
+  return (await loadAppModule(file)).app
+}
+
+/** What a module with an application exports. */
+export interface AppModule {
+  readonly app: Celeriac
+  readonly exported: Readonly<Record<string, unknown>>
+}
+
+/** The application with everything that its module exports. @throws CeleriacError as `loadApp` */
+export async function loadAppModule(file: string): Promise<AppModule> {
   const path = findFile(file)
   let exported: Record<string, unknown>
   try {
@@ -25,7 +36,7 @@ export async function loadApp(file: string): Promise<Celeriac> {
   } catch (error) {
     throw loadFailure(file, error)
   }
-  return chooseApp(exported, file)
+  return { app: chooseApp(exported, file), exported }
 }
 
 /** The export `app`, else the default export, else the only application among the exports. */

@@ -116,6 +116,8 @@ export interface StatsReply {
 export interface PoolStats {
   readonly implementation?: string
   readonly 'max-concurrency'?: number
+  /** The same of every pool that the worker has, by kind; only of workers of ours. */
+  readonly pools?: Readonly<Record<string, number>>
   /** Process ids. */
   readonly processes?: readonly number[]
   readonly 'max-tasks-per-child'?: number | string

@@ -26,6 +26,7 @@ function poolStats(worker: Worker): PoolStats {
   return {
     implementation: `celeriac:${pool?.kind}`,
     'max-concurrency': pool?.size ?? 0,
+    pools: Object.fromEntries(worker.pools.map(({ kind, size }) => [kind, size])),
     processes: pids.length === 0 ? [process.pid] : pids,
     'max-tasks-per-child': Number.isFinite(maxTasksPerChild) ? maxTasksPerChild : 'N/A',
     'put-guarded-by-semaphore': false,
