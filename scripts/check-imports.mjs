@@ -23,6 +23,7 @@ const layers = [
   { name: 'pool', paths: ['pool/'] },
   { name: 'work', paths: ['work/'] },
   { name: 'control', paths: ['control/'] },
+  { name: 'bench', paths: ['bench/'] },
   // Vendors stand at the edge: only the contracts are theirs to know, and only three may know them.
   { name: 'driver', paths: ['drivers/'], imports: ['base', 'contracts'], importedBy: ['app', 'cli', 'testing'] },
   { name: 'app', paths: ['app.ts', 'connect.ts', 'task-handle.ts', 'load-app.ts', 'pool-child.ts'] },
