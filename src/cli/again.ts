@@ -37,6 +37,19 @@ export function spawnChild(): ChildProcess {
   })
 }
 
+/**
+ * A child with another command of this program; what it says on stderr can be read. A channel tells it when this process
+ * is gone. It is in a process group of its own, so a Ctrl-C at the terminal is not for it.
+ */
+export function spawnCommand(words: readonly string[]): ChildProcess {
+  return spawn(process.execPath, [...process.execArgv, process.argv[1] ?? '', ...words], {
+    cwd: startedIn,
+    env: { ...startedWith, [supervisorVariable]: String(process.pid) },
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    detached: true,
+  })
+}
+
 /** Calls it when the process that supervises this one has ended without a word. */
 export function onOrphaned(listener: () => void): void {
   if (isChild) process.once('disconnect', listener)

@@ -21,6 +21,7 @@ const commands = {
   status: async () => (await import('./status.ts')).addStatusCommand,
   events: async () => (await import('./events.ts')).addEventsCommand,
   top: async () => (await import('./top.ts')).addTopCommand,
+  bench: async () => (await import('./bench.ts')).addBenchCommand,
   migrate: async () => (await import('./migrate.ts')).addMigrateCommand,
   doctor: async () => (await import('./doctor.ts')).addDoctorCommand,
 }
@@ -73,6 +74,7 @@ Examples:
   celeriac dlq list -A app.ts                          what was given up, and why
   celeriac inspect active -A app.ts                    what the workers run now
   celeriac top -A app.ts                               workers, queues and tasks, live
+  celeriac bench -A app.ts --flow fulfil --input orders.jsonl --rate 50/s
   celeriac migrate --from sqlite://tasks.db --to redis://localhost
 
 \`celeriac COMMAND --help\` tells more.`,

@@ -111,6 +111,15 @@ export function rate(text: string): number {
   return count / { s: 1, m: 60, h: 3_600 }[(match[2] ?? 's') as 's' | 'm' | 'h']
 }
 
+/** `10/s..200/s`: from one rate to another. */
+export function ramp(text: string): { readonly from: number; readonly to: number } {
+  const [from, to, ...more] = text.split('..')
+  if (from === undefined || to === undefined || more.length > 0) {
+    throw new InvalidArgumentError("It takes two rates, such as '10/s..200/s'.")
+  }
+  return { from: rate(from), to: rate(to) }
+}
+
 /** A JSON array: positional arguments. */
 export function jsonArray(text: string): unknown[] {
   const value = json(text, `'[1, "two"]'`)
