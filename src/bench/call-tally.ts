@@ -19,6 +19,8 @@ interface Call {
   dueMs: number | null
   startedMs: number | null
   endedMs: number | null
+  /** Calls in its run. */
+  together: number
 }
 
 interface FlowCalls extends SentFlow {
@@ -102,6 +104,7 @@ export class CallTally {
     const atMs = timestamp * 1_000
     switch (type) {
       case 'task-started':
+        call.together = typeof event.together === 'number' && event.together > 1 ? event.together : 1
         this.#started(call, atMs)
         return undefined
       case 'task-succeeded': {
@@ -151,7 +154,7 @@ export class CallTally {
     }
     const stage = this.stage(String(name))
     const parentId = typeof parent === 'string' ? parent : null
-    this.#calls.set(uuid, { stage, flow, parentId, dueMs, startedMs: null, endedMs: null })
+    this.#calls.set(uuid, { stage, flow, parentId, dueMs, startedMs: null, endedMs: null, together: 1 })
     flow.calls.add(uuid)
     if (flow.isEnded) stage.visits += 1
   }
@@ -173,7 +176,7 @@ export class CallTally {
   /** @param runMs as the worker measured it; without, the time between the two events */
   #ran(call: Call, runMs: number | undefined, atMs: number): void {
     if (call.startedMs === null) return
-    call.stage.run.record(runMs ?? atMs - call.startedMs)
+    call.stage.ran(runMs ?? atMs - call.startedMs, call.together)
     call.startedMs = null
   }
 

@@ -143,7 +143,7 @@ function stageReport(stage: StageTally, measurements: Measurements): StageReport
     wait: wait.summary,
     run: run.summary,
     slotMs: slotMs(stage, measurements),
-    busySlots: elapsedMs === 0 ? 0 : run.sumMs / elapsedMs,
+    busySlots: elapsedMs === 0 ? 0 : stage.slots.ms / elapsedMs,
     slots: serving.length === 0 ? null : sum(serving.map((worker) => slotsFor(stage, worker, registry))),
     cores: serving.length === 0 || !cpu.every((ms) => ms !== null) || elapsedMs === 0 ? null : sum(cpu) / elapsedMs,
     deepest: depth.max,
@@ -158,7 +158,7 @@ function visitsPerFlow({ visits }: StageTally, { flows: { completed, failed } }:
 
 function slotMs(stage: StageTally, measurements: Measurements): number {
   const calls = stage.succeeded + stage.failed
-  return calls === 0 ? 0 : (stage.run.sumMs / calls) * visitsPerFlow(stage, measurements)
+  return calls === 0 ? 0 : (stage.slots.ms / calls) * visitsPerFlow(stage, measurements)
 }
 
 function modelOf(measurements: Measurements): Model {
@@ -237,7 +237,10 @@ function rulesOf(stage: StageTally, measurements: Measurements): Rule[] {
   if (rateLimit !== undefined && rateLimit.key === undefined) {
     const serving = workers.filter((worker) => slotsFor(stage, worker, registry) > 0).length
     const perSecond = ((rateLimit.limit * 1_000) / rateLimit.perMs) * (rateLimit.scope === 'cluster' ? 1 : serving)
-    if (perSecond > 0) rules.push({ task, text: `rateLimit ${rateLimit.text}`, perSecond: perSecond / visits })
+    const callsPerRun = stage.slots.runs === 0 ? 1 : (stage.succeeded + stage.failed) / stage.slots.runs
+    if (perSecond > 0) {
+      rules.push({ task, text: `rateLimit ${rateLimit.text}`, perSecond: (perSecond * callsPerRun) / visits })
+    }
   }
   const demandMs = slotMs(stage, measurements)
   if (concurrency !== undefined && concurrency.key === undefined && demandMs > 0) {

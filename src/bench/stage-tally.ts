@@ -7,8 +7,10 @@ export class StageTally {
   readonly queue: string
   /** From when a run could begin (it was sent, the step before it ended, its retry was due) to when it began. */
   readonly wait = new Times()
-  /** Every run, those that failed included. Their sum is the time that slots were taken. */
+  /** Every run, those that failed included; one of a batch for each of its calls. */
   readonly run = new Times()
+  /** How often, and for how long, a slot was taken. A batch takes one. */
+  readonly slots = { runs: 0, ms: 0 }
   /** What waited in its queue. */
   readonly depth = new Series()
   succeeded = 0
@@ -20,5 +22,12 @@ export class StageTally {
   constructor(task: string, queue: string) {
     this.task = task
     this.queue = queue
+  }
+
+  /** @param together calls in the run, this one included */
+  ran(tookMs: number, together = 1): void {
+    this.run.record(tookMs)
+    this.slots.runs += 1 / together
+    this.slots.ms += Math.max(0, tookMs) / together
   }
 }

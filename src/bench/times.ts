@@ -34,14 +34,6 @@ export class Times {
     this.#maxMs = Math.max(this.#maxMs, positiveMs)
   }
 
-  get count(): number {
-    return this.#count
-  }
-
-  get sumMs(): number {
-    return this.#sumMs
-  }
-
   get summary(): TimesSummary {
     if (this.#count === 0) return { count: 0, meanMs: null, p50Ms: null, p95Ms: null, p99Ms: null, maxMs: null }
     return {

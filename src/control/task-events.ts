@@ -13,8 +13,9 @@ export function taskEvents(events: EventDispatcher): WorkerObserver {
     onReceived({ message }) {
       if (events.sendsTaskEvents) events.sendTask('task-received', receivedFields(message))
     },
-    onStarted({ message }) {
-      if (events.sendsTaskEvents) events.sendTask('task-started', { uuid: message.id })
+    onStarted({ message, together }) {
+      if (!events.sendsTaskEvents) return
+      events.sendTask('task-started', { uuid: message.id, ...(together !== undefined && { together }) })
     },
     onEnded(_delivery, message, attempt, outcome, runMs) {
       if (events.sendsTaskEvents && message !== undefined) tellEnd(events, message, attempt, outcome, runMs)

@@ -61,7 +61,8 @@ interface TaskEvents {
     eta: string | null
     expires: string | null
   }
-  'task-started': { uuid: string }
+  /** `together`: calls of the batch that started, where it is one. Ours alone. */
+  'task-started': { uuid: string; together?: number }
   'task-succeeded': { uuid: string; result: string; runtime: number }
   'task-failed': { uuid: string; exception: string; traceback: string | null }
   'task-retried': { uuid: string; exception: string; traceback: string | null }

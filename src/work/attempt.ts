@@ -12,6 +12,8 @@ export interface Attempt extends Job {
   /** Epoch ms; null before the run. */
   startedAt: number | null
   readonly batch?: readonly Attempt[]
+  /** Calls in its run, where that is of a batch. */
+  together?: number
 }
 
 export function createAttempt(delivery: Delivery, message: TaskMessage, definition: TaskDefinition): Attempt {

@@ -487,6 +487,7 @@ export class Worker {
 
   #runBatch(lane: Lane, batch: readonly Attempt[], isOnTrial: boolean): void {
     const [first] = batch as readonly [Attempt]
+    for (const call of batch) call.together = batch.length
     const attempt: Attempt = { ...first, batch }
     const execution = lane.pool.execute(attempt)
     if (isOnTrial) this.#onTrial = execution

@@ -11,6 +11,7 @@ import { Outcomes } from '../../src/bench/outcomes.ts'
 import type { BenchReport } from '../../src/bench/report.ts'
 import { Sender } from '../../src/bench/sender.ts'
 import type { SentFlow } from '../../src/bench/sent-flow.ts'
+import type { Times } from '../../src/bench/times.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { ReceivedEvent } from '../../src/events/received-event.ts'
 import type { ResultStore } from '../../src/result/result-store.ts'
@@ -305,11 +306,12 @@ describe('the measures of a stage', () => {
     at('task-succeeded', 'b', 1_004.6, { runtime: 1 }),
   ]
 
+  const sumOf = ({ summary: { count, meanMs } }: Times) => [count, Math.round(count * (meanMs ?? 0))]
   const measuresOf = (calls: CallTally) =>
     calls.stages.map(({ task, queue, retries, succeeded, wait: waits, run: runs }) => ({
       ...{ task, queue, retries, succeeded },
-      waited: [waits.count, Math.round(waits.sumMs)],
-      ran: [runs.count, Math.round(runs.sumMs)],
+      waited: sumOf(waits),
+      ran: sumOf(runs),
     }))
 
   const measures = [

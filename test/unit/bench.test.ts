@@ -296,7 +296,7 @@ describe('a report', () => {
   /** A stage that 100 flows came by at, each for so long. */
   function stage(task: string, runMs: number, queue = 'q'): StageTally {
     const tally = new StageTally(task, queue)
-    for (let flow = 0; flow < 100; flow++) tally.run.record(runMs)
+    for (let flow = 0; flow < 100; flow++) tally.ran(runMs)
     return Object.assign(tally, { succeeded: 100, visits: 100 })
   }
 
@@ -356,6 +356,16 @@ describe('a report', () => {
     expect(limits.filter(({ kind }) => kind === 'rule')).toMatchObject([
       { tasks: ['pick'], text: 'rateLimit 15/s', perSecond: 30 },
       { tasks: ['pack'], text: 'concurrency 2', perSecond: 40 },
+    ])
+  })
+
+  it('counts the run of a batch once, for all its calls', () => {
+    const tally = Object.assign(new StageTally('pack', 'q'), { succeeded: 100, visits: 100 })
+    for (let call = 0; call < 100; call++) tally.ran(500, 10)
+    const workers = [{ ...worker, cpuMs: 0 }]
+
+    expect(reportWith({ stages: [tally], workers }).stages).toMatchObject([
+      { calls: 100, busySlots: 0.5, slotMs: 50, run: { p50Ms: 500 } },
     ])
   })
 
