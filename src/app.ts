@@ -21,6 +21,7 @@ import { CeleriacError } from './errors.ts'
 import { LamportClock } from './events/lamport-clock.ts'
 import { isInChild } from './pool/in-child.ts'
 import type { AsyncResult } from './result/async-result.ts'
+import type { GroupResult } from './result/group-result.ts'
 import type { ResultStore } from './result/result-store.ts'
 import { Content } from './send/content.ts'
 import { DeadLetters } from './send/dead-letters.ts'
@@ -218,6 +219,14 @@ export class Celeriac {
   /** The result of a call by its id. The application must be open. */
   result(id: string): AsyncResult {
     return this.#open.producer.result(id)
+  }
+
+  /**
+   * The result of a group by its id: of one that was sent, of the header of a chord, or of one that was saved, also by
+   * Python. Undefined where nothing is known of it. The application must be open.
+   */
+  group(id: string): Promise<GroupResult | undefined> {
+    return this.#open.producer.group(id)
   }
 
   /** The broker. The application must be open. */
@@ -477,7 +486,7 @@ export class Celeriac {
       clock: systemClock,
       content,
       settings: this.config,
-      revoke: (id, options) => this.control.revoke(id, options),
+      revoke: (ids, options) => this.control.revoke(ids, options),
       limiter: () => this.#openLimiter(),
       signals: this.#signals,
       middleware: this.#middleware,

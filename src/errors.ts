@@ -37,6 +37,7 @@ export const errorCodes = {
   TASK_REVOKED: 'The awaited task was revoked or had expired.',
   TASK_RETRY: 'Thrown by a task to be run again later.',
   TASK_REJECTED: 'Thrown by a task to go to the dead letters at once.',
+  TASK_REPLACED: 'Thrown by a task to be replaced with other tasks.',
   TASK_IGNORED: 'Thrown by a task to end without an outcome.',
   MAX_RETRIES_EXCEEDED: 'A task asked for one retry more than it may have.',
   SOFT_TIME_LIMIT: 'The soft time limit of the task passed; its signal was aborted.',

@@ -19,7 +19,12 @@ export type {
 export type { Bus, BusHeaders, BusMessage, RequestOptions, Subscription } from './broker/bus.ts'
 export type { Limiter, Slot, SlotAsk, TokenAsk } from './broker/limiter.ts'
 export type { Lock, LockLease } from './broker/lock.ts'
+export type { AnyCanvas } from './canvas/canvas.ts'
 export { Chain, chain } from './canvas/chain.ts'
+export { Chord, type ChordFate, type ChordOptions, chord } from './canvas/chord.ts'
+export type { Settled } from './canvas/fit.ts'
+export { Group, group } from './canvas/group.ts'
+export { Replace } from './canvas/replace.ts'
 export { Signature } from './canvas/signature.ts'
 export { type Clock, systemClock, type Timer } from './clock.ts'
 export type { Compression } from './compression.ts'
@@ -60,9 +65,14 @@ export { FleetState, type FleetStateOptions } from './events/state.ts'
 export type { Logger } from './logger.ts'
 export type { Optimization, PoolKind } from './pool-kinds.ts'
 export { AsyncResult, type WaitOptions } from './result/async-result.ts'
+export { type GroupProgress, GroupResult } from './result/group-result.ts'
 export type {
+  GroupMember,
+  GroupRecord,
+  JoinChange,
   JoinPart,
   JoinProgress,
+  OpenJoin,
   ResultRecord,
   ResultStore,
   ResultSubscription,
@@ -75,7 +85,7 @@ export type { Route, TaskRoutes } from './send/router.ts'
 export type { BinarySerializer, Serializer, TextSerializer } from './send/serializer.ts'
 export type { BatchContext, BatchOptions, BatchRequest } from './task/batch.ts'
 export type { CallOptions } from './task/call-options.ts'
-export type { TaskContext } from './task/context.ts'
+export type { Composed, TaskContext } from './task/context.ts'
 export type {
   CallKey,
   CircuitBreakerOptions,

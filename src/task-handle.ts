@@ -1,8 +1,11 @@
 /** What `app.task()` returns: the typed way to call a task. */
+import { Group } from './canvas/group.ts'
 import { Signature } from './canvas/signature.ts'
 import { CeleriacError } from './errors.ts'
+import { wholeNumber } from './options.ts'
 import type { AsyncResult } from './result/async-result.ts'
 import type { Producer } from './send/producer.ts'
+import { mapTask, starmapTask } from './task/builtins.ts'
 import { type CallOptions, checkCallOptions } from './task/call-options.ts'
 import { argsToWire, inputToWire, type WireArguments } from './task/input.ts'
 
@@ -66,6 +69,41 @@ export class Task<Args extends unknown[], Out, Call> {
   /** The call as data with all its arguments; it ignores the result of the step before it. */
   si(...args: Args): Signature<[] | [unknown], Out> {
     return this.#signature(this.#argsToWire(args), true)
+  }
+
+  /**
+   * One message that runs the task for each item, one after the other, and gives the list of what they returned. An item
+   * is the one argument, or the input of a task with a schema.
+   * @example await normalise.map(['A ', 'b']).delay()
+   */
+  map(items: readonly (Args extends [infer First, ...unknown[]] ? First : never)[]): Signature<[], Out[]> {
+    return this.#forEach(mapTask, items)
+  }
+
+  /** The same with an argument list for each. */
+  starmap(calls: readonly Args[]): Signature<[], Out[]> {
+    return this.#forEach(starmapTask, calls)
+  }
+
+  /**
+   * Many calls in few messages: a group of `starmap`s of at most `size` calls each.
+   * @param size at least 1
+   * @example const sums = (await (await add.chunks(pairs, 100).delay()).get()).flat()
+   * @throws CeleriacError `CONFIG_INVALID`
+   */
+  chunks(calls: readonly Args[], size: number): Group<Out[][]> {
+    wholeNumber(size, 'size', 1)
+    const members: Signature<[], Out[]>[] = []
+    for (let at = 0; at < calls.length; at += size) members.push(this.starmap(calls.slice(at, at + size)))
+    return new Group(members, this.#sender)
+  }
+
+  #forEach(task: string, it: readonly unknown[]): Signature<[], Out[]> {
+    const each = { task: this.name, args: [], kwargs: {}, options: {}, subtask_type: null, immutable: false }
+    return new Signature(
+      { task, args: [], kwargs: { task: each, it }, options: this.#options, immutable: false },
+      this.#sender,
+    )
   }
 
   #signature({ args, kwargs }: WireArguments, immutable: boolean): Signature<[], Out> {

@@ -49,7 +49,7 @@ export function createIntake({ app, fulfil, ledger, aisles }: IntakeParts): Inta
 /** Ids of a chain's tasks from its first to its last, which is the one whose result we hold. */
 function taskIdsOf(last: AsyncResult<unknown>): string[] {
   const ids: string[] = []
-  for (let step: AsyncResult<unknown> | undefined = last; step !== undefined; step = step.parent) ids.unshift(step.id)
+  for (let step: AsyncResult['parent'] = last; step !== undefined; step = step.parent) ids.unshift(step.id)
   return ids
 }
 

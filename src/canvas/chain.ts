@@ -1,82 +1,44 @@
 /**
  * Tasks one after the other: each step is a message of its own, on the queue of its task, and receives the value of the
  * step before it. The steps that follow travel inside the message, as Celery has it, so there is nothing to keep
- * elsewhere and a step that is redriven goes on with the rest.
+ * elsewhere and a step that is redriven goes on with the rest. A group with a step behind it is a chord.
  */
 import { CeleriacError } from '../errors.ts'
-import type { AsyncResult } from '../result/async-result.ts'
-import { type CallOptions, checkCallOptions } from '../task/call-options.ts'
-import { type Sender, Signature } from './signature.ts'
+import { type AnyCanvas, Canvas, checkCanvas, type End, nothing, type Sender, type Told } from './canvas.ts'
+import type { Ends as EndsOf, First, Fitting, Gives as GivesOf, Last, NextStep, Takes as TakesOf } from './fit.ts'
+import { senderOf } from './nobody.ts'
 
-// biome-ignore lint/suspicious/noExplicitAny: any signature at all, whatever it takes and gives
-export type AnySignature = Signature<any, any>
-
-/** What a signature gives. */
-export type Gives<Step> = Step extends { readonly types: { readonly gives: infer G } } ? G : never
-
-/** Stands where a step does not fit; its text is what the compiler shows. */
-export interface Mismatch<Problem extends string, Given, Taken> {
-  readonly '‼': Problem
-  readonly given: Given
-  readonly taken: Taken
-}
-
-type Takes<Step> = Step extends { readonly types: { readonly takes: (...values: infer T) => void } } ? T : never
-
-type FirstStep<Step> =
-  [] extends Takes<Step> ? Step : Mismatch<'the first step of a chain needs all its arguments', never, Takes<Step>>
-
-type NextStep<Step, Given> =
-  Takes<Step> extends []
-    ? Mismatch<'this step has all its arguments already; use si() to ignore the step before it', Given, Takes<Step>>
-    : Step extends { readonly types: { readonly takes: (value: Given) => void } }
-      ? Step
-      : Mismatch<'this step does not take what the step before it gives', Given, Takes<Step>[0]>
-
-type Fitting<Steps extends readonly unknown[], Given, IsFirst extends boolean> = Steps extends readonly [
-  infer Step,
-  ...infer Rest,
-]
-  ? [IsFirst extends true ? FirstStep<Step> : NextStep<Step, Given>, ...Fitting<Rest, Gives<Step>, false>]
-  : []
-
-type Last<Steps extends readonly unknown[]> = Steps extends readonly [...unknown[], infer Step] ? Step : never
-
-export class Chain<Gives> {
-  declare readonly types: { readonly gives: Gives }
+/** `Takes` is what its first step still needs; a chain that is sent needs nothing. */
+export class Chain<Gives, Takes extends unknown[] = [], Ends extends End = 'task'> extends Canvas<Takes, Gives, Ends> {
   readonly kind = 'chain'
-  readonly steps: readonly AnySignature[]
-  readonly sender: Sender
+  readonly steps: readonly AnyCanvas[]
 
-  constructor(steps: readonly AnySignature[], sender: Sender) {
+  constructor(steps: readonly AnyCanvas[], sender: Sender, told: Told = nothing) {
+    for (const [index, step] of steps.entries()) checkCanvas(step, `step ${index + 1} of the chain`)
+    super(sender, told)
     this.steps = steps
-    this.sender = sender
   }
 
-  /** Sends the first step; resolves with the result of the last. */
-  delay(): Promise<AsyncResult<Gives>> {
-    return this.sender.send(this)
+  /** The chain with a further step, which takes what its last one gives. */
+  pipe<const Next extends AnyCanvas>(next: Next & NextStep<Next, Gives>): Chain<GivesOf<Next>, Takes, EndsOf<Next>> {
+    // What this one was told holds for its own steps.
+    const steps = this.told === nothing ? [...this.steps, next] : [this as AnyCanvas, next]
+    return new Chain(steps, this.sender)
   }
 
-  /** `taskId` becomes the id of the last step; `countdown`, `eta`, `queue` … concern the first. */
-  async applyAsync(options: CallOptions): Promise<AsyncResult<Gives>> {
-    return this.sender.send(this, checkCallOptions(options))
+  protected copy(told: Told): this {
+    return new Chain<Gives, Takes, Ends>(this.steps, this.sender, told) as this
   }
 }
 
 /**
+ * Steps may be signatures, groups, chords and chains. One that lacks its first argument takes it from the step before it.
  * @example const fulfil = chain(pick.s(order), pack.s(), deliver.s())
  * @throws CeleriacError `CANVAS_INVALID` for no steps, or for what is not a signature
  */
-export function chain<const Steps extends readonly AnySignature[]>(
-  ...steps: Steps & Fitting<Steps, never, true>
-): Chain<Gives<Last<Steps>>> {
-  const [first] = steps as readonly AnySignature[]
-  if (first === undefined) throw new CeleriacError('CANVAS_INVALID', 'a chain needs at least one step')
-  for (const [index, step] of (steps as readonly unknown[]).entries()) {
-    if (!(step instanceof Signature)) {
-      throw new CeleriacError('CANVAS_INVALID', `step ${index + 1} of the chain is not a signature; use task.s(…)`)
-    }
-  }
-  return new Chain(steps as readonly AnySignature[], first.sender)
+export function chain<const Steps extends readonly AnyCanvas[]>(
+  ...steps: Steps & Fitting<Steps>
+): Chain<GivesOf<Last<Steps>>, TakesOf<First<Steps>>, EndsOf<Last<Steps>>> {
+  if (steps.length === 0) throw new CeleriacError('CANVAS_INVALID', 'a chain needs at least one step')
+  return new Chain(steps as readonly AnyCanvas[], senderOf(steps as readonly AnyCanvas[]))
 }

@@ -1,17 +1,14 @@
 /**
- * A call as data: a task, some or all of its arguments, and options. Composed by `chain`, sent by `delay`.
+ * A call as data: a task, some or all of its arguments, and options. Composed by `chain`, `group` and `chord`, sent by
+ * `delay`.
  *
  * `Takes` is what it still needs from the step before it (`[]` nothing, `[T]` one value, `[] | [unknown]` whatever comes),
  * `Gives` what it returns.
  */
-import type { AsyncResult } from '../result/async-result.ts'
-import { type CallOptions, checkCallOptions } from '../task/call-options.ts'
-import type { Chain } from './chain.ts'
-
-/** Puts composed calls on their way. The application is one. */
-export interface Sender {
-  send<Gives>(canvas: Signature<[], Gives> | Chain<Gives>, options?: CallOptions): Promise<AsyncResult<Gives>>
-}
+import type { CallOptions } from '../task/call-options.ts'
+import { type AnyCanvas, Canvas, nothing, type Sender, type Told } from './canvas.ts'
+import { Chain } from './chain.ts'
+import type { Ends, Gives as GivesOf, NextStep } from './fit.ts'
 
 export interface SignatureParts {
   readonly task: string
@@ -22,30 +19,21 @@ export interface SignatureParts {
   readonly immutable: boolean
 }
 
-export class Signature<Takes extends unknown[], Gives> {
-  /** Only for the types: which value fits in, and which comes out. */
-  declare readonly types: { readonly takes: (...values: Takes) => void; readonly gives: Gives }
+export class Signature<Takes extends unknown[], Gives> extends Canvas<Takes, Gives, 'task'> {
   readonly kind = 'signature'
   readonly parts: SignatureParts
-  readonly sender: Sender
 
-  constructor(parts: SignatureParts, sender: Sender) {
+  constructor(parts: SignatureParts, sender: Sender, told: Told = { ...nothing, options: parts.options }) {
+    super(sender, told)
     this.parts = parts
-    this.sender = sender
   }
 
-  /** The same call with further options. */
-  set(options: CallOptions): this {
-    const parts = { ...this.parts, options: { ...this.parts.options, ...checkCallOptions(options) } }
-    return new Signature<Takes, Gives>(parts, this.sender) as this
+  /** The chain of this and a next step, which takes what this gives. */
+  pipe<const Next extends AnyCanvas>(next: Next & NextStep<Next, Gives>): Chain<GivesOf<Next>, Takes, Ends<Next>> {
+    return new Chain([this, next], this.sender)
   }
 
-  /** Sends it. Only what has all its arguments can be sent. */
-  delay(this: Signature<[], Gives>): Promise<AsyncResult<Gives>> {
-    return this.sender.send(this)
-  }
-
-  async applyAsync(this: Signature<[], Gives>, options: CallOptions): Promise<AsyncResult<Gives>> {
-    return this.sender.send(this, checkCallOptions(options))
+  protected copy(told: Told): this {
+    return new Signature<Takes, Gives>({ ...this.parts, options: told.options }, this.sender, told) as this
   }
 }

@@ -63,6 +63,7 @@ function tellEnd(
       return events.sendTask('task-revoked', { uuid, terminated, signum, expired: false })
     }
     case 'ignored':
+    case 'replaced':
       return
     case 'interrupted':
     case 'early':

@@ -3,6 +3,8 @@
  * of users travel as the JSON text that they are on the wire, so that a task sees and returns the same in every pool.
  */
 import type { Message } from '../broker/broker.ts'
+import type { AnyCanvas } from '../canvas/canvas.ts'
+import { plainCanvas } from '../canvas/replace.ts'
 import { CeleriacError, type ErrorCode, errorCodes } from '../errors.ts'
 import { decodeJson, encodeJson } from '../json.ts'
 import { nameAndMessage, tracebackOf } from '../result/stored-error.ts'
@@ -64,10 +66,11 @@ export interface SentEnd {
 
 export type SentOutcome =
   /** Undefined for a function that returned nothing. */
-  | { readonly kind: 'success'; readonly value: string | undefined }
+  | { readonly kind: 'success'; readonly value: string | undefined; readonly added?: string }
+  | { readonly kind: 'replaced'; readonly canvas: string }
   | { readonly kind: 'retry'; readonly error: SentError; readonly countdownMs: number }
   | { readonly kind: 'failure'; readonly error: SentError; readonly reason: GiveUpReason }
-  | Exclude<RunOutcome, { kind: 'success' | 'retry' | 'failure' | 'lost' }>
+  | Exclude<RunOutcome, { kind: 'success' | 'replaced' | 'retry' | 'failure' | 'lost' }>
 
 export interface SentBatchOutcome {
   readonly kind: 'batch'
@@ -102,7 +105,17 @@ function sendOutcome(outcome: RunOutcome): SentOutcome {
   switch (outcome.kind) {
     case 'success':
       try {
-        return { kind: 'success', value: outcome.value === undefined ? undefined : encodeJson(outcome.value) }
+        const { kind, value, added } = outcome
+        const sent = value === undefined ? undefined : encodeJson(value)
+        return added === undefined
+          ? { kind, value: sent }
+          : { kind, value: sent, added: encodeJson(added.map(plainCanvas)) }
+      } catch (error) {
+        return { kind: 'failure', error: sendError(error), reason: 'failed' }
+      }
+    case 'replaced':
+      try {
+        return { kind: 'replaced', canvas: encodeJson(plainCanvas(outcome.canvas)) }
       } catch (error) {
         return { kind: 'failure', error: sendError(error), reason: 'failed' }
       }
@@ -120,7 +133,13 @@ function sendOutcome(outcome: RunOutcome): SentOutcome {
 function receiveOutcome(sent: SentOutcome): RunOutcome {
   switch (sent.kind) {
     case 'success':
-      return { kind: 'success', value: sent.value === undefined ? undefined : decodeJson(sent.value) }
+      return {
+        kind: 'success',
+        value: sent.value === undefined ? undefined : decodeJson(sent.value),
+        ...(sent.added !== undefined && { added: decodeJson(sent.added) as AnyCanvas[] }),
+      }
+    case 'replaced':
+      return { kind: 'replaced', canvas: decodeJson(sent.canvas) as AnyCanvas }
     case 'retry':
       return { ...sent, error: receiveError(sent.error) }
     case 'failure':

@@ -1,8 +1,11 @@
 /** How a run ended. The worker turns each kind into what is stored, sent and acknowledged. */
+import type { AnyCanvas } from '../canvas/canvas.ts'
 import type { GiveUpReason } from '../task/retry-policy.ts'
 
 export type RunOutcome =
-  | { readonly kind: 'success'; readonly value: unknown }
+  | { readonly kind: 'success'; readonly value: unknown; readonly added?: readonly AnyCanvas[] }
+  /** The task threw what `ctx.replace` gave it. */
+  | { readonly kind: 'replaced'; readonly canvas: AnyCanvas }
   | { readonly kind: 'retry'; readonly error: unknown; readonly countdownMs: number }
   | { readonly kind: 'failure'; readonly error: unknown; readonly reason: GiveUpReason }
   /** The task threw `Ignore`. */

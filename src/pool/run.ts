@@ -1,11 +1,13 @@
 /**
  * Runs a job on this event loop: gives the function its context, guards its time, and makes an outcome of whatever comes.
  */
+import { type AnyCanvas, checkCanvas } from '../canvas/canvas.ts'
+import { Replace } from '../canvas/replace.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { toMs } from '../duration.ts'
-import { type CeleriacError, Ignore, Retry, SoftTimeLimitExceeded, TimeLimitExceeded } from '../errors.ts'
+import { CeleriacError, Ignore, Retry, SoftTimeLimitExceeded, TimeLimitExceeded } from '../errors.ts'
 import type { Logger } from '../logger.ts'
-import { type RunningTask, runAs, type TaskContext } from '../task/context.ts'
+import { type Composed, type RunningTask, runAs, type TaskContext } from '../task/context.ts'
 import { decideRetry } from '../task/retry-policy.ts'
 import { BatchRun } from './batch-run.ts'
 import type { Execution, Job, Limits } from './job.ts'
@@ -41,7 +43,8 @@ export class Run<J extends Job = Job> implements Execution {
       const value = await this.#timed(
         runAs(this.#context, () => definition.run(message.args, message.kwargs, this.#context)),
       )
-      return { kind: 'success', value }
+      const { added } = this.#context
+      return added.length === 0 ? { kind: 'success', value } : { kind: 'success', value, added }
     } catch (error) {
       return this.#outcomeOf(error)
     }
@@ -74,6 +77,7 @@ export class Run<J extends Job = Job> implements Execution {
     if (error instanceof Ignore) return { kind: 'ignored' }
     const stopped = outcomeOfStop(this.#context.reason)
     if (stopped !== undefined) return stopped
+    if (error instanceof Replace) return { kind: 'replaced', canvas: error.canvas }
     return outcomeOfError(error, this.#job)
   }
 
@@ -111,6 +115,8 @@ export function outcomeOfError(error: unknown, { definition, message }: Job): Ru
 
 /** The context of one run. Its signal and logger are made when first asked for: most tasks need neither. */
 class RunContext<J extends Job> implements TaskContext, RunningTask {
+  /** To its chord. */
+  readonly added: AnyCanvas[] = []
   readonly #job: J
   readonly #parts: RunParts<J>
   #controller: AbortController | undefined
@@ -191,6 +197,23 @@ class RunContext<J extends Job> implements TaskContext, RunningTask {
       maxRetries,
       cause,
     })
+  }
+
+  replace(canvas: Composed): Replace {
+    checkCanvas(canvas, 'what replaces a task')
+    return new Replace(canvas as AnyCanvas)
+  }
+
+  addToChord(canvas: Composed): void {
+    checkCanvas(canvas, 'what is added to a chord')
+    const { embed, groupId } = this.#job.message
+    if (embed.chord === null || groupId === null) {
+      throw new CeleriacError(
+        'CANVAS_INVALID',
+        `task ${this.taskId} is in the header of no chord, so nothing can be added to it`,
+      )
+    }
+    this.added.push(canvas as AnyCanvas)
   }
 
   addChild(taskId: string): void {

@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts'
 import { type Duration, toMs } from '../duration.ts'
 import { CeleriacError, TaskFailedError, TaskRevokedError } from '../errors.ts'
 import { fromJsonValue } from '../json.ts'
+import type { GroupResult } from './group-result.ts'
 import type { ResultRecord, ResultStore } from './result-store.ts'
 import { isReady, type TaskState } from './states.ts'
 import { describeError } from './stored-error.ts'
@@ -14,7 +15,7 @@ export interface ResultSource {
   readonly clock: Clock
   /** The call asked that none be kept. @default false */
   readonly isIgnored?: boolean
-  readonly revoke: (id: string, options: RevokeOptions) => Promise<unknown>
+  readonly revoke: (ids: string | readonly string[], options: RevokeOptions) => Promise<unknown>
 }
 
 export interface RevokeOptions {
@@ -33,11 +34,11 @@ const lookAgainMs = 10_000
 
 export class AsyncResult<T = unknown> {
   readonly id: string
-  /** The step before it, where it is a step of a chain sent from here. */
-  readonly parent: AsyncResult | undefined
+  /** The step before it, where it is a step of a chain sent from here; of the body of a chord its header. */
+  readonly parent: AsyncResult | GroupResult | undefined
   readonly #source: ResultSource
 
-  constructor(id: string, source: ResultSource, parent?: AsyncResult) {
+  constructor(id: string, source: ResultSource, parent?: AsyncResult | GroupResult) {
     this.id = id
     this.parent = parent
     this.#source = source
@@ -140,25 +141,26 @@ export class AsyncResult<T = unknown> {
   }
 
   #store(): ResultStore {
-    const { store, isIgnored } = this.#source
-    if (isIgnored) {
-      throw new CeleriacError(
-        'RESULTS_DISABLED',
-        `task ${this.id} was sent with \`ignoreResult\`, so no result of it is kept`,
-      )
-    }
-    if (store === undefined) {
-      throw new CeleriacError(
-        'RESULTS_DISABLED',
-        'this application keeps no results; create it with `results: true` or the URL of a result store',
-      )
-    }
-    return store
+    return storeOf(this.#source, `task ${this.id}`)
   }
 }
 
+/** @throws CeleriacError `RESULTS_DISABLED` */
+export function storeOf(source: ResultSource | undefined, what: string): ResultStore {
+  if (source?.isIgnored) {
+    throw new CeleriacError('RESULTS_DISABLED', `${what} was sent with \`ignoreResult\`, so no result of it is kept`)
+  }
+  if (source?.store === undefined) {
+    throw new CeleriacError(
+      'RESULTS_DISABLED',
+      'this application keeps no results; create it with `results: true` or the URL of a result store',
+    )
+  }
+  return source.store
+}
+
 /** The value of an ended task. @throws TaskFailedError, TaskRevokedError */
-function outcomeOf({ taskId, status, result, traceback }: ResultRecord): unknown {
+export function outcomeOf({ taskId, status, result, traceback }: ResultRecord): unknown {
   if (status === 'SUCCESS') return result
   const { type, module, message } = describeError(result)
   if (status === 'REVOKED') throw new TaskRevokedError(taskId, message)

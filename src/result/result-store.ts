@@ -6,6 +6,7 @@
  *   same attempt;
  * - who subscribed before a save hears of it without polling;
  * - a member that joins twice counts once;
+ * - the first member that fails is told apart from those that fail later;
  * - records go by themselves when their time is over.
  */
 import type { TaskState } from './states.ts'
@@ -59,15 +60,47 @@ export interface JoinPart {
   readonly state: TaskState
   /** The value, or the stored error. */
   readonly result: unknown
+  /** Further members that this one brought along; the join waits for them too. @default 0 */
+  readonly added?: number
+}
+
+export interface JoinChange {
+  readonly part?: JoinPart
+  readonly size?: number
+  /** Whether parts that are no SUCCESS are as good as others here. @default false: the first one fails the join */
+  readonly settles?: boolean
 }
 
 export interface JoinProgress {
   /** Distinct members counted so far. */
   readonly joined: number
-  /** Undefined until somebody has told it. */
+  /** Members it waits for, those brought along included; undefined until somebody has told it. */
   readonly size: number | undefined
   /** Every part by index, whenever the join is complete and not yet closed; else undefined. */
   readonly parts: readonly JoinPart[] | undefined
+  /** The first member whose part was no SUCCESS, for as long as it has none. Only of members that joined through here. */
+  readonly failed: string | undefined
+}
+
+/** A member of a group: the id of the task whose result is its own, or a group. */
+export type GroupMember = string | { readonly groupId: string; readonly members: readonly GroupMember[] }
+
+/** Who belongs to a group. */
+export interface GroupRecord {
+  readonly groupId: string
+  readonly members: readonly GroupMember[]
+  /** Ids of the tasks that were sent first, where these are not the members themselves. */
+  readonly starts: readonly string[] | null
+  /** Of a chord's header: id of the first task of the body. */
+  readonly bodyId: string | null
+}
+
+/** A join that was begun and not closed. */
+export interface OpenJoin {
+  readonly groupId: string
+  readonly joined: number
+  readonly size: number | undefined
+  readonly failed: string | undefined
 }
 
 export interface ResultSubscription {
@@ -86,10 +119,24 @@ export interface ResultStore {
   subscribe(taskIds: readonly string[], listener: (record: ResultRecord) => void): Promise<ResultSubscription>
   /** Removes the records. */
   forget(taskIds: readonly string[]): Promise<void>
-  /** Adds a member's part, or tells the size, or both. Idempotent by member id. */
-  join(groupId: string, change: { part?: JoinPart; size?: number }): Promise<JoinProgress>
+  /** Whether it can join, and keep groups; otherwise the five methods below throw `UNSUPPORTED`. */
+  readonly joins: boolean
+  /**
+   * Adds a member's part, or tells the size, or both. Idempotent by member id: the first part counts, and only SUCCESS
+   * takes the place of what was none.
+   */
+  join(groupId: string, change: JoinChange): Promise<JoinProgress>
   /** Ends a join after its outcome was sent; later parts find it closed (`parts` undefined). */
   closeJoin(groupId: string): Promise<void>
+  /** Joins that are not closed, the oldest first. */
+  openJoins(limit: number): Promise<OpenJoin[]>
+  /**
+   * Keeps who belongs to each group, for as long as a result.
+   * @param forCelery also in Celery's own form and place, where the store has one
+   */
+  saveGroups(groups: readonly GroupRecord[], forCelery?: boolean): Promise<void>
+  /** Undefined where nothing is known. */
+  loadGroup(groupId: string): Promise<GroupRecord | undefined>
   /** Removes what is older than the store's expiry; tells how many records went. Stores do it by themselves too. */
   expire(): Promise<number>
   /** Whether an ack of this broker can carry saves (`Effects.save`), because both are one store. */

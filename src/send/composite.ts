@@ -1,11 +1,12 @@
 /**
- * Starts composed signatures that stand behind a task, as its callback or as a step of its chain: of a `celery.chain`
- * the first step goes out and carries the others, of a `celery.group` every member (`celery/canvas.py`).
+ * Starts composed signatures: of a chain the first step goes out and carries the others, of a group every member, of a
+ * chord every member of its header, each with the body in its hands (`celery/canvas.py`). The same for what is sent from
+ * here and for what a worker finds behind a task.
  */
-import { randomUUID } from 'node:crypto'
-import { CeleriacError } from '../errors.ts'
-import type { WireOptions, WireSignature } from './wire.ts'
-import { partsOf } from './wire-signature.ts'
+import type { GroupRecord } from '../result/result-store.ts'
+import type { NewId } from './derived-id.ts'
+import type { WireSignature } from './wire.ts'
+import { frozen, given, membersOf, resolveChord, sizeOf, startsOf, stepsOf, tailOf } from './wire-shape.ts'
 
 /** A signature about to be sent, with what its position gives it. */
 export interface Successor {
@@ -16,78 +17,99 @@ export interface Successor {
   readonly chain: readonly WireSignature[] | null
 }
 
-/** The plain tasks to be sent for a successor. @throws CeleriacError `UNSUPPORTED` for a chord */
-export function expand(successor: Successor): Successor[] {
+/** A group that was started. */
+export interface StartedGroup extends GroupRecord {
+  /** Parts that its join waits for; null where nothing waits for it. */
+  readonly size: number | null
+}
+
+export interface Started {
+  /** Plain tasks, in the order in which they go out. */
+  readonly tasks: Successor[]
+  /** To be known before the tasks are sent. */
+  readonly groups: StartedGroup[]
+}
+
+/** What is to be sent for a successor. */
+export function expand(successor: Successor, newId: NewId): Started {
+  const started: Started = { tasks: [], groups: [] }
+  start({ ...successor, signature: frozen(successor.signature, newId) }, started)
+  return started
+}
+
+function start(successor: Successor, started: Started): void {
   switch (successor.signature.subtask_type) {
-    case null:
-      return [successor]
     case 'chain':
-      return expandChain(successor)
+      return startChain(successor, started)
     case 'group':
-      return expandGroup(successor)
+      return startGroup(successor, started)
+    case 'chord':
+      return startChord(successor, started)
     default:
-      throw unsupported(`a ${successor.signature.subtask_type}`)
+      started.tasks.push(successor)
   }
 }
 
-/** The steps of the chain come before those that follow it. What the chain was told goes to its first or last step. */
-function expandChain({ signature, partialArgs, chain }: Successor): Successor[] {
-  const { task_id, link, link_error, group_id, group_index, chord, chain: stored, ...forFirst } = signature.options
-  const forLast = given({ task_id, group_id, group_index, chord })
-  const parts = flatten(signature, 'chain')
-  const steps = parts.map((step, index): WireSignature => {
-    const isLast = index === parts.length - 1
-    const options = {
-      ...step.options,
-      ...(index === 0 && forFirst),
-      ...(isLast && { ...forLast, ...given({ link: joined(step.options.link, link) }) }),
-      ...given({ link_error: joined(step.options.link_error, link_error) }),
-    }
-    return { ...step, options: { ...options, task_id: options.task_id ?? randomUUID() } }
-  })
-  const after = [...(chain ?? stored ?? []), ...steps.reverse()]
-  const first = after.pop()
-  if (first === undefined) return []
-  if ([first, ...after.slice(1)].some(({ subtask_type: type }) => type === 'group') && after.length > 0) {
-    throw unsupported('a group with a step behind it, which is a chord,')
-  }
-  const own = signature.immutable ? signature.args : [...partialArgs, ...signature.args]
-  return expand({ signature: first, partialArgs: own, chain: after })
+function startChain({ signature, partialArgs, chain }: Successor, started: Started): void {
+  const [first, ...rest] = stepsOf(signature, chain ?? signature.options.chain ?? [])
+  if (first === undefined) return
+  const own = signature.immutable ? [] : partialArgs
+  start({ signature: first, partialArgs: own, chain: rest.reverse() }, started)
 }
 
-/** Every member by itself; their common id and their places are all that makes them a group. */
-function expandGroup({ signature, partialArgs, chain }: Successor): Successor[] {
-  if (chain !== null && chain.length > 0) throw unsupported('a group with a step behind it, which is a chord,')
-  const { task_id: groupId = randomUUID(), ...forMembers } = signature.options
+function startGroup({ signature, partialArgs, chain }: Successor, started: Started): void {
+  const after = chain ?? signature.options.chain ?? []
+  if (after.length > 0) return startChain({ signature: chainOf(signature), partialArgs, chain: after }, started)
+  const { task_id: groupId = '', group_id, group_index, chord } = signature.options
   const own = [...partialArgs, ...signature.args]
-  return flatten(signature, 'group').flatMap((member, index) => {
-    const options = {
-      ...member.options,
-      ...forMembers,
-      group_id: member.options.group_id ?? groupId,
-      group_index: index,
-    }
-    return expand({ signature: { ...member, options }, partialArgs: own, chain: null })
+  // Within a header its members are members of the chord, one after the other.
+  const isJoined = chord !== undefined && chord !== null
+  let index = isJoined ? (group_index ?? 0) : 0
+  const members = membersOf(signature).map((member): WireSignature => {
+    const place = { group_id: isJoined ? group_id : (member.options.group_id ?? groupId), group_index: index, chord }
+    index += isJoined ? sizeOf(member) : 1
+    return { ...member, options: { ...member.options, ...given(place) } }
   })
+  if (!isJoined) {
+    const [structure, starts] = [members.map(tailOf), members.flatMap(startsOf)]
+    started.groups.push({
+      groupId,
+      members: structure,
+      starts: unlessSame(starts, structure),
+      bodyId: null,
+      size: null,
+    })
+  }
+  for (const member of members) start({ signature: member, partialArgs: own, chain: null }, started)
 }
 
-/** Its parts, those of a composite of the same kind in its place. */
-function flatten(signature: WireSignature, type: string): WireSignature[] {
-  return partsOf(signature).flatMap((part) => (part.subtask_type === type ? flatten(part, type) : [part]))
+function startChord({ signature, partialArgs, chain }: Successor, started: Started): void {
+  const { groupId, members, structure, size, body } = resolveChord(signature, chain ?? [])
+  if (size === 0) {
+    return start({ signature: body, partialArgs: [structure.map(emptyOf)], chain: null }, started)
+  }
+  const own = [...partialArgs, ...signature.args]
+  const starts = unlessSame(members.flatMap(startsOf), structure)
+  started.groups.push({ groupId, members: structure, starts, bodyId: startsOf(body)[0] ?? null, size })
+  for (const member of members) start({ signature: member, partialArgs: own, chain: null }, started)
 }
 
-function joined(
-  own: readonly WireSignature[] | undefined,
-  more: readonly WireSignature[] | undefined,
-): WireSignature[] | undefined {
-  return own === undefined && more === undefined ? undefined : [...(own ?? []), ...(more ?? [])]
+function chainOf(step: WireSignature): WireSignature {
+  return {
+    task: 'celery.chain',
+    args: [],
+    kwargs: { tasks: [step] },
+    options: {},
+    subtask_type: 'chain',
+    immutable: false,
+  }
 }
 
-/** Without what is undefined. */
-function given(options: Readonly<Record<string, unknown>>): WireOptions {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+function unlessSame(starts: readonly string[], members: GroupRecord['members']): readonly string[] | null {
+  return starts.length === members.length && starts.every((id, index) => id === members[index]) ? null : starts
 }
 
-function unsupported(what: string): CeleriacError {
-  return new CeleriacError('UNSUPPORTED', `${what} inside a message cannot be started here`)
+/** What a group of groups without members gives. */
+function emptyOf(member: GroupRecord['members'][number]): unknown {
+  return typeof member === 'string' ? null : member.members.map(emptyOf)
 }

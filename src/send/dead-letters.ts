@@ -9,7 +9,7 @@ import { sleep } from '../clock.ts'
 import { CeleriacError } from '../errors.ts'
 import type { ResultRecord, ResultStore } from '../result/result-store.ts'
 import type { Content } from './content.ts'
-import { remainingStages } from './continuation.ts'
+import { remainingPlaces } from './continuation.ts'
 import { embedOf } from './decode-task.ts'
 import { argsRepr, kwargsRepr } from './repr.ts'
 import { withoutRoutingHistory } from './routing-history.ts'
@@ -224,7 +224,7 @@ export class DeadLetters {
       deliveries: dead?.deliveries ?? deliveries,
       attempts,
       ...argumentsIn(body),
-      next: remainingStages(chainIn(body)).flatMap((stage) => stage.map((signature) => signature.task)),
+      next: remainingPlaces('', chainIn(body)).map(({ signature }) => signature.task),
       message: { headers: message.headers, properties: message.properties, body: message.body },
     }
   }
@@ -239,8 +239,8 @@ export class DeadLetters {
   }
 
   async #pendingAgain(letter: DeadLetter, results: ResultStore): Promise<ResultRecord[]> {
-    const stages = remainingStages(chainIn(this.#bodyOf(letter.message)))
-    const ids = [letter.id, ...stages.flat().flatMap(({ options }) => options.task_id ?? [])]
+    const places = remainingPlaces(letter.id, chainIn(this.#bodyOf(letter.message)))
+    const ids = [letter.id, ...places.map(({ signature }) => signature.options.task_id as string)]
     const records = await results.load(ids)
     return records
       .filter((record) => record !== undefined)

@@ -5,15 +5,17 @@
 import { randomUUID } from 'node:crypto'
 import type { Broker, OutgoingMessage } from '../broker/broker.ts'
 import type { Limiter } from '../broker/limiter.ts'
-import type { AnySignature, Chain } from '../canvas/chain.ts'
-import type { Sender, Signature } from '../canvas/signature.ts'
+import type { AnyCanvas, AnySignature, Canvas, End, ResultOf, Sender } from '../canvas/canvas.ts'
+import type { SignatureParts } from '../canvas/signature.ts'
 import type { Clock } from '../clock.ts'
 import type { Compression } from '../compression.ts'
 import { toMs } from '../duration.ts'
 import { CeleriacError } from '../errors.ts'
 import { toJsonValue } from '../json.ts'
-import { AsyncResult, type ResultSource } from '../result/async-result.ts'
+import { AsyncResult, type ResultSource, storeOf } from '../result/async-result.ts'
+import { type GroupResult, groupResult } from '../result/group-result.ts'
 import type { ResultRecord, ResultStore } from '../result/result-store.ts'
+import { mappedTask, mapTask, starmapTask } from '../task/builtins.ts'
 import { type CallOptions, etaOf, expiresOf, refuseMessageHeaders } from '../task/call-options.ts'
 import { runningTask } from '../task/context.ts'
 import { inputFromWire, validate, type WireArguments } from '../task/input.ts'
@@ -21,12 +23,19 @@ import { keyOfArguments, keyOfCall, limitName, type ResolvedUnique } from '../ta
 import type { Middleware, SentCall } from '../task/middleware.ts'
 import type { Registry, TaskDefinition } from '../task/registry.ts'
 import type { Signals } from '../task/signals.ts'
-import type { Successor } from './composite.ts'
+import { expand, type Started, type StartedGroup, type Successor } from './composite.ts'
 import type { Content } from './content.ts'
-import { emptyEmbed, encodeTask, isoDate, type TaskCall, type TaskMessage } from './message.ts'
+import { nextStarts } from './continuation.ts'
+import { derivedIds, type NewId, randomIds } from './derived-id.ts'
+import { beginGroups, refuseJoins } from './joins.ts'
+import { emptyEmbed, encodeTask, type TaskCall, type TaskMessage } from './message.ts'
+import { placesOf } from './places.ts'
 import type { Router } from './router.ts'
 import type { Embed, WireOptions, WireSignature } from './wire.ts'
-import { callOptionsOf, stampsOf, turnedPriority } from './wire-options.ts'
+import { gathered, plainOptions, wireOf, withResultId } from './wire-canvas.ts'
+import { callOptionsOf, stampsOf } from './wire-options.ts'
+import { resultOfWire } from './wire-result.ts'
+import { sizeOf, tailOf, told } from './wire-shape.ts'
 
 export interface ProducerParts {
   readonly broker: Broker
@@ -52,10 +61,30 @@ export interface ProducerSettings {
   readonly maxMessageBytes: number
 }
 
+/** A header has fewer members. */
+const placesApart = 1_000_000_000
+
 /** Where calls stand in a pipeline. */
 interface Position {
   readonly rootId: string | null
   readonly parentId: string | null
+}
+
+/** Whom it follows; of the body of a chord, whoever started that. */
+export interface Predecessor {
+  readonly rootId: string
+  readonly id: string | null
+  readonly replyTo: string | null
+}
+
+/** What follows a task, ready to go. */
+export interface Following {
+  readonly publish: OutgoingMessage[]
+  readonly save: ResultRecord[]
+  /** Of the tasks, and of the bodies that wait for some of them. */
+  readonly ids: string[]
+  /** To be begun before the tasks are sent. */
+  readonly groups: readonly StartedGroup[]
 }
 
 export class Producer implements Sender {
@@ -67,10 +96,13 @@ export class Producer implements Sender {
     this.#source = { store: parts.results, clock: parts.clock, revoke: parts.revoke }
   }
 
-  send<Gives>(canvas: Signature<[], Gives> | Chain<Gives>, options?: CallOptions): Promise<AsyncResult<Gives>> {
-    const result =
-      canvas.kind === 'chain' ? this.#sendChain(canvas.steps, options) : this.#sendSignature(canvas, options)
-    return result as Promise<AsyncResult<Gives>>
+  send<Gives, Ends extends End>(
+    canvas: Canvas<[], Gives, Ends>,
+    options: CallOptions = {},
+  ): Promise<ResultOf<Gives, Ends>> {
+    const any = canvas as unknown as AnyCanvas
+    const result = isPlain(any) ? this.#sendSignature(any, options) : this.#sendComposed(any, options)
+    return result as Promise<ResultOf<Gives, Ends>>
   }
 
   /** Many calls of one task, all of them or none, in one round trip. */
@@ -102,23 +134,78 @@ export class Producer implements Sender {
     return new AsyncResult(id, this.#source)
   }
 
+  /** Of a group whose members are known: those of a chord, or of a group that was sent or saved. */
+  async group(id: string): Promise<GroupResult | undefined> {
+    const group = await storeOf(this.#source, `group ${id}`).loadGroup(id)
+    return group && groupResult(group, this.#source)
+  }
+
   /** What follows a task, as messages and PENDING records that its settlement takes along. */
-  successors(
-    after: TaskMessage,
-    successors: readonly Successor[],
-  ): { publish: OutgoingMessage[]; save: ResultRecord[]; ids: string[] } {
+  successors(after: Predecessor, { tasks, groups }: Started): Following {
     const nowMs = this.#parts.clock.now()
-    const calls = successors.map((successor) => this.#successorCall(after, successor, nowMs))
+    const position = { rootId: after.rootId, parentId: after.id, replyTo: after.replyTo }
+    const calls = tasks.map((successor) => this.#successorCall(position, successor, nowMs))
     return {
       publish: calls.map((call) => this.#encode(call, nowMs)),
-      save: calls.flatMap((call) => this.#pending(call, nowMs, nextStepId(call.embed))),
-      ids: calls.map((call) => call.id),
+      save: calls.flatMap((call) => this.#pending(call, nowMs, nextStarts(call.id, call.embed.chain))),
+      ids: [...calls.map((call) => call.id), ...groups.flatMap(({ bodyId }) => bodyId ?? [])],
+      groups,
     }
   }
 
+  /** What a task is replaced with: its last task takes the place of the one that goes, with all that follows from that. */
+  replacement(message: TaskMessage, canvas: AnyCanvas, fence: number): Started {
+    // Another run may replace itself with something else: its joins must not be mixed with those of this one.
+    const newId = derivedIds(`${message.id}/replaced/${fence}`)
+    const wire = this.#wire(canvas, {}, newId)
+    const one = typeof tailOf(wire) === 'string' ? wire : gathered(wire, newId)
+    const { callbacks, errbacks, chain, chord } = message.embed
+    const { groupId, groupIndex, headers } = message
+    const place = {
+      ...(callbacks !== null && { link: callbacks }),
+      ...(errbacks !== null && { link_error: errbacks }),
+      ...(groupId !== null && { group_id: groupId }),
+      ...(groupIndex !== null && { group_index: groupIndex }),
+      ...(chord !== null && { chord }),
+      replaced_task_nesting: (Number(headers.replaced_task_nesting) || 0) + 1,
+    }
+    const signature = withResultId(one, message.id, { fence })
+    return expand(
+      { signature: { ...signature, options: told(signature.options, place) }, partialArgs: [], chain },
+      newId,
+    )
+  }
+
+  /** Members that a running member has added to its chord. */
+  additions(message: TaskMessage, canvases: readonly AnyCanvas[], fence: number): Started & { readonly size: number } {
+    const newId = derivedIds(`${message.id}/added/${fence}`)
+    const { groupId: group_id, groupIndex, embed } = message
+    const all: Started = { tasks: [], groups: [] }
+    // Behind all of the header, those of one member in their order.
+    const firstPlace = placesApart * (1 + (groupIndex ?? 0))
+    let size = 0
+    for (const canvas of canvases) {
+      const wire = this.#wire(canvas, {}, newId)
+      const signature = {
+        ...wire,
+        options: told(wire.options, { group_id, group_index: firstPlace + size, chord: embed.chord }),
+      }
+      const { tasks, groups } = expand({ signature, partialArgs: [], chain: null }, newId)
+      all.tasks.push(...tasks)
+      all.groups.push(...groups)
+      size += sizeOf(wire)
+    }
+    return { ...all, size }
+  }
+
+  /** Has tasks not run that nobody wants any more. */
+  async revoke(ids: readonly string[]): Promise<void> {
+    await this.#parts.revoke(ids, {})
+  }
+
   /** Of a call that was sent here: nobody shall wait for a result that is not kept. */
-  #resultOf(id: string, isIgnored: boolean, parent?: AsyncResult): AsyncResult {
-    return new AsyncResult(id, isIgnored ? { ...this.#source, store: undefined, isIgnored } : this.#source, parent)
+  #resultOf(id: string, isIgnored: boolean): AsyncResult {
+    return new AsyncResult(id, isIgnored ? { ...this.#source, store: undefined, isIgnored } : this.#source)
   }
 
   async #sendSignature({ parts }: AnySignature, options?: CallOptions): Promise<AsyncResult> {
@@ -157,29 +244,53 @@ export class Producer implements Sender {
     return this.#resultOf(id, call.ignoreResult)
   }
 
-  async #sendChain(steps: readonly AnySignature[], options: CallOptions = {}): Promise<AsyncResult> {
-    const [first, ...rest] = steps as [AnySignature, ...AnySignature[]]
-    if (rest.length === 0) return this.#sendSignature(first, options)
-    await this.#checkInput(first.parts.task, first.parts)
-    for (const { parts } of rest) if (parts.immutable) await this.#checkInput(parts.task, parts)
+  async #sendComposed(canvas: AnyCanvas, options: CallOptions): Promise<AsyncResult | GroupResult> {
+    for (const parts of completeParts(canvas)) await this.#checkInput(parts.task, parts)
     const nowMs = this.#parts.clock.now()
-    const position = positionHere()
-    const { taskId: lastId, ...firstOptions } = options
-    const call = this.#call(first.parts.task, first.parts, { ...first.parts.options, ...firstOptions }, position, nowMs)
-    const wire = rest.map((step, index) => this.#wireStep(step, index === rest.length - 1 ? lastId : undefined))
-    const records = this.#chainRecords(call, wire, nowMs)
-    await this.#publish([{ ...call, embed: { ...call.embed, chain: [...wire].reverse() } }], nowMs, records)
-    let result = this.#resultOf(call.id, call.ignoreResult)
-    for (const { options: step } of wire) {
-      result = this.#resultOf(step.task_id as string, step.ignore_result === true, result)
-    }
-    return result
+    const wire = this.#wire(canvas, options, randomIds)
+    const started = expand({ signature: wire, partialArgs: [], chain: null }, randomIds)
+    const here = positionHere()
+    // What is sent as several tasks has the group for its root.
+    const position = { ...here, rootId: here.rootId ?? started.groups[0]?.groupId ?? null, replyTo: null }
+    const calls = started.tasks.map((task) => this.#successorCall(position, task, nowMs))
+    const records = this.#placeRecords(wire, calls, nowMs)
+    await this.#begin(started.groups)
+    await this.#publish(calls, nowMs, records)
+    const parent = runningTask()
+    if (parent !== undefined) for (const { bodyId } of started.groups) if (bodyId !== null) parent.addChild(bodyId)
+    return this.#resultOfWire(wire)
+  }
+
+  /** Has the store know of groups before a member can end. @throws CeleriacError `UNSUPPORTED` where it cannot join */
+  async #begin(groups: readonly StartedGroup[]): Promise<void> {
+    const { results } = this.#parts
+    if (results?.joins !== true) return refuseJoins(groups)
+    await beginGroups(groups, results)
+  }
+
+  #wire(canvas: AnyCanvas, options: CallOptions, newId: NewId): WireSignature {
+    const unsetPriority = this.#unsetPriority
+    return wireOf(canvas, options, { plain: (signature, id) => this.#wireStep(signature, id), newId, unsetPriority })
+  }
+
+  /** Of the last of its tasks, each knowing the one before it. */
+  #resultOfWire(wire: WireSignature): AsyncResult | GroupResult {
+    const ignored = new Set(
+      placesOf(wire, null).flatMap(({ signature: { options } }) =>
+        options.ignore_result === true ? (options.task_id ?? []) : [],
+      ),
+    )
+    const sourceOf = (id: string): ResultSource =>
+      ignored.has(id) ? { ...this.#source, store: undefined, isIgnored: true } : this.#source
+    return resultOfWire(wire, sourceOf, this.#source, undefined)
   }
 
   #call(task: string, wire: WireArguments, options: CallOptions, position: Position, nowMs: number): TaskCall {
     const { registry, router, results, settings } = this.#parts
-    const definition = registry.get(task)
-    const route = router(task, wire.args, wire.kwargs)
+    // A task for each item of a list goes where the items' task would.
+    const routed = task === mapTask || task === starmapTask ? (mappedTask(wire.kwargs) ?? task) : task
+    const definition = registry.get(routed)
+    const route = router(routed, wire.args, wire.kwargs)
     const id = options.taskId ?? randomUUID()
     const etaMs = etaOf(options, nowMs)
     const own = definition?.options
@@ -226,43 +337,40 @@ export class Producer implements Sender {
     )
   }
 
-  /** A step as it travels behind the first: with its id, and with the queue this side would route it to. */
-  #wireStep({ parts }: AnySignature, id: string | undefined): WireSignature {
+  /** A call as it travels inside of others: with its id, and with the queue this side would route it to. */
+  #wireStep({ parts }: AnySignature, id: string): WireSignature {
     const nowMs = this.#parts.clock.now()
     const call = this.#call(parts.task, parts, parts.options, { rootId: null, parentId: null }, nowMs)
-    const { countdown, eta, expires, serializer, compression } = parts.options
+    const { priority: _priority, ...own } = parts.options
     const options: WireOptions = {
-      task_id: id ?? call.id,
+      task_id: id,
       ...(call.replyTo !== null && { reply_to: call.replyTo }),
       queue: call.queue,
-      ...(call.priority !== undefined && { priority: turnedPriority(call.priority, this.#unsetPriority) }),
-      ...(countdown !== undefined && { countdown: toMs(countdown, 'countdown') / 1_000 }),
-      ...(eta !== undefined && { eta: isoDate(eta.getTime()) }),
-      ...(expires !== undefined && {
-        expires: expires instanceof Date ? isoDate(expires.getTime()) : toMs(expires, 'expires') / 1_000,
-      }),
+      ...plainOptions({ ...own, ...(call.priority !== undefined && { priority: call.priority }) }, this.#unsetPriority),
       ...(call.timeLimitS !== null && { time_limit: call.timeLimitS }),
       ...(call.softTimeLimitS !== null && { soft_time_limit: call.softTimeLimitS }),
       ...(call.ignoreResult && { ignore_result: true }),
       ...(call.headers !== null && { headers: call.headers }),
-      ...(serializer !== undefined && { serializer }),
-      // Celery has no word for none.
-      ...(compression !== undefined && compression !== 'none' && { compression }),
     }
     const { task, args, immutable } = parts
     return { task, args, kwargs: call.kwargs, options, subtask_type: null, immutable }
   }
 
-  #successorCall(after: TaskMessage, { signature, partialArgs, chain }: Successor, nowMs: number): TaskCall {
+  #successorCall(
+    after: Position & { readonly replyTo: string | null },
+    { signature, partialArgs, chain }: Successor,
+    nowMs: number,
+  ): TaskCall {
     const { task, options, immutable } = signature
     const wire = { args: immutable ? signature.args : [...partialArgs, ...signature.args], kwargs: signature.kwargs }
-    const call = this.#call(task, wire, this.#optionsOf(options), { rootId: after.rootId, parentId: after.id }, nowMs)
+    const call = this.#call(task, wire, this.#optionsOf(options), after, nowMs)
     const embed: Embed = {
       callbacks: options.link ?? null,
       errbacks: options.link_error ?? null,
       chain: chain ?? options.chain ?? null,
       chord: options.chord ?? null,
     }
+    const { celeriac } = options
     return {
       ...call,
       embed,
@@ -272,6 +380,7 @@ export class Producer implements Sender {
       shadow: options.shadow ?? null,
       replacedTaskNesting: typeof options.replaced_task_nesting === 'number' ? options.replaced_task_nesting : 0,
       stamps: stampsOf(options),
+      ...(typeof celeriac?.fence === 'number' && { celeriac: { ...call.celeriac, fence: celeriac.fence } }),
     }
   }
 
@@ -366,15 +475,19 @@ export class Producer implements Sender {
     return [pendingRecord(call, nowMs, children)]
   }
 
-  /** The first step's record and one for each step to come, so that the whole pipeline is known from the start. */
-  #chainRecords(first: TaskCall, steps: readonly WireSignature[], nowMs: number): ResultRecord[] {
-    const ids = [first.id, ...steps.map((step) => step.options.task_id as string)]
-    const later = steps.flatMap((step, index) => {
-      const position = { rootId: first.rootId, parentId: ids[index] as string }
-      const call = this.#call(step.task, step, this.#optionsOf(step.options), position, nowMs)
-      return this.#pending({ ...call, celeriac: {} }, nowMs, ids.slice(index + 2, index + 3))
+  /** A record for each task in it, sent or to come, so that the whole pipeline is known from the start. */
+  #placeRecords(wire: WireSignature, sent: readonly TaskCall[], nowMs: number): ResultRecord[] {
+    if (this.#parts.results === undefined) return []
+    const calls = new Map(sent.map((call) => [call.id, call]))
+    const root = sent[0]?.rootId ?? null
+    return placesOf(wire, null).flatMap(({ signature, parentId, children }) => {
+      const { task, options } = signature
+      const known = calls.get(options.task_id as string)
+      if (known !== undefined) return this.#pending(known, nowMs, children)
+      const position = { rootId: root, parentId: parentId ?? sent[0]?.parentId ?? null }
+      const call = this.#call(task, signature, this.#optionsOf(options), position, nowMs)
+      return this.#pending({ ...call, groupId: options.group_id ?? null, celeriac: {} }, nowMs, children)
     })
-    return [...this.#pending(first, nowMs, ids.slice(1, 2)), ...later]
   }
 
   #optionsOf(options: WireOptions): CallOptions {
@@ -395,6 +508,27 @@ export class Producer implements Sender {
 function ownHeaders(headers: Readonly<Record<string, unknown>>): TaskCall['headers'] {
   refuseMessageHeaders(headers)
   return toJsonValue(headers) as TaskCall['headers']
+}
+
+/** A call without anything behind it. */
+function isPlain(canvas: AnyCanvas): canvas is AnySignature {
+  if (canvas.kind !== 'signature') return false
+  const { links, errorLinks, stamps } = canvas.told
+  return links.length + errorLinks.length + Object.keys(stamps).length === 0
+}
+
+/** Those calls in it that have all their arguments: the ones that start, and the immutable ones. */
+function completeParts(canvas: AnyCanvas, isStart = true): SignatureParts[] {
+  switch (canvas.kind) {
+    case 'signature':
+      return isStart || canvas.parts.immutable ? [canvas.parts] : []
+    case 'chain':
+      return canvas.steps.flatMap((step, index) => completeParts(step, isStart && index === 0))
+    case 'group':
+      return canvas.members.flatMap((member) => completeParts(member, isStart))
+    case 'chord':
+      return [...completeParts(canvas.header, isStart), ...completeParts(canvas.body, false)]
+  }
 }
 
 function sentCallOf({ task, id, queue, args, kwargs, headers }: TaskCall): SentCall {
@@ -434,11 +568,6 @@ function pendingRecord(call: TaskCall, nowMs: number, children: readonly string[
     doneAt: null,
     fence: 0,
   }
-}
-
-function nextStepId({ chain }: Embed): string[] {
-  const id = chain?.[chain.length - 1]?.options.task_id
-  return id === undefined ? [] : [id]
 }
 
 function positionHere(): Position {

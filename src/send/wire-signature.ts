@@ -1,6 +1,6 @@
 /** Reads signatures as others wrote them: what may be missing is filled in, what cannot be one is refused. */
 import { invalidMessage } from './invalid-message.ts'
-import type { WireSignature } from './wire.ts'
+import type { WireOptions, WireSignature } from './wire.ts'
 
 /** `place` = where it stands in the body. @throws CeleriacError `MESSAGE_INVALID` */
 export function signatureOf(value: unknown, place: string): WireSignature {
@@ -21,13 +21,15 @@ export function partsOf({ task, kwargs }: WireSignature): WireSignature[] {
   return listOf(kwargs.tasks, task)
 }
 
-/** The header and the body of a `celery.chord`. */
+/** The header and the body of a `celery.chord`; a header that is a list was told nothing. */
 export function chordParts({ task, kwargs: { header, body } }: WireSignature): {
   header: WireSignature[]
+  headerOptions: WireOptions
   body: WireSignature
 } {
-  const members = Array.isArray(header) ? listOf(header, task) : partsOf(signatureOf(header, task))
-  return { header: members, body: signatureOf(body, task) }
+  if (Array.isArray(header)) return { header: listOf(header, task), headerOptions: {}, body: signatureOf(body, task) }
+  const group = signatureOf(header, task)
+  return { header: partsOf(group), headerOptions: group.options, body: signatureOf(body, task) }
 }
 
 function listOf(value: unknown, place: string): WireSignature[] {

@@ -35,7 +35,16 @@ export interface WireOptions {
   /** Steps that follow, the next one last. */
   readonly chain?: readonly WireSignature[]
   readonly chord?: WireSignature | null
+  /** What Celery's options have no place for. */
+  readonly celeriac?: CeleriacOptions
   readonly [other: string]: unknown
+}
+
+export interface CeleriacOptions {
+  /** Of the body of a chord: what a failure in its header means. Without it, it fails the body. */
+  readonly onError?: 'cancel' | 'settle'
+  /** Attempts that were made at this task before it replaced itself; see `CeleriacHeader.fence`. */
+  readonly fence?: number
 }
 
 /** What else travels in a body. */

@@ -1,7 +1,7 @@
 /** What a running task knows and may do, and which task is running here. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Duration } from '../duration.ts'
-import type { Retry } from '../errors.ts'
+import type { CeleriacError, Retry } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 
 /** Given to a task as its last parameter (schema form) or first one (`bind: true`). */
@@ -29,6 +29,24 @@ export interface TaskContext {
   updateState(state: string, meta?: unknown): Promise<void>
   /** An error to throw: run this task again later. @example throw ctx.retry({ countdown: '30s', cause: error }) */
   retry(options?: { countdown?: Duration; maxRetries?: number; cause?: unknown }): Retry
+  /**
+   * An error to throw: go on as something else, whose result becomes this task's; callbacks, the rest of its chain and the
+   * chord it belongs to follow that. Of a group it is the list of its values.
+   * @example throw ctx.replace(group(pages.map((page) => fetchPage.s(page))))
+   */
+  replace(canvas: Composed): CeleriacError
+  /**
+   * Adds a member to the chord whose header this task is in: sent once this task has succeeded. Its value comes after those
+   * of the header.
+   * @throws CeleriacError `CANVAS_INVALID` where it is in none
+   */
+  addToChord(canvas: Composed): void
+}
+
+/** A signature, chain, group or chord with all its arguments. */
+export interface Composed {
+  readonly kind: 'signature' | 'chain' | 'group' | 'chord'
+  readonly types: { readonly takes: () => void }
 }
 
 /** What calls from inside a running task inherit. */

@@ -2,6 +2,7 @@
 import { CeleriacError } from '../errors.ts'
 import { nearest } from '../nearest.ts'
 import type { Batching } from './batch.ts'
+import { builtinTasks } from './builtins.ts'
 import type { TaskContext } from './context.ts'
 import type { ResolvedTaskOptions, Schema } from './options.ts'
 
@@ -19,6 +20,7 @@ export interface TaskDefinition {
 
 export class Registry {
   readonly #tasks = new Map<string, TaskDefinition>()
+  readonly #builtin = new Map<string, TaskDefinition>()
 
   /** @throws CeleriacError `TASK_DUPLICATE` */
   add(task: TaskDefinition): void {
@@ -28,12 +30,18 @@ export class Registry {
     this.#tasks.set(task.name, task)
   }
 
+  /** Also one that every worker has, such as `celery.map`; these are in no list, and an application may define its own. */
   get(name: string): TaskDefinition | undefined {
-    return this.#tasks.get(name)
+    return this.#tasks.get(name) ?? this.#builtins().get(name)
   }
 
   names(): string[] {
     return [...this.#tasks.keys()].sort()
+  }
+
+  #builtins(): ReadonlyMap<string, TaskDefinition> {
+    if (this.#builtin.size === 0) for (const task of builtinTasks(this)) this.#builtin.set(task.name, task)
+    return this.#builtin
   }
 
   /** What to say of a name that is not here. */

@@ -1,8 +1,10 @@
 /** The gate: reads a delivery and decides whether it may run. What may not leaves with the outcome that says why. */
 import type { Delivery } from '../broker/broker.ts'
 import { CeleriacError } from '../errors.ts'
+import type { ResultStore } from '../result/result-store.ts'
 import type { Content } from '../send/content.ts'
 import { decodeHeaders, decodeTask } from '../send/decode-task.ts'
+import { noJoins } from '../send/joins.ts'
 import type { TaskMessage } from '../send/message.ts'
 import type { Registry } from '../task/registry.ts'
 import { type Attempt, createAttempt, lossesOf } from './attempt.ts'
@@ -17,9 +19,14 @@ export interface GateParts {
   readonly registry: Registry
   readonly revoked: Revoked
   readonly content: Content
+  readonly results: ResultStore | undefined
 }
 
-export function passGate(delivery: Delivery, { registry, content, revoked }: GateParts, nowMs: number): Passage {
+export function passGate(
+  delivery: Delivery,
+  { registry, content, revoked, results }: GateParts,
+  nowMs: number,
+): Passage {
   let message: TaskMessage
   try {
     message = decodeTask(delivery.message, content)
@@ -35,9 +42,8 @@ export function passGate(delivery: Delivery, { registry, content, revoked }: Gat
   if (definition === undefined) {
     return refuse({ kind: 'poison', error: registry.unknown(message.task), reason: 'unknown task' })
   }
-  if (message.embed.chord !== null) {
-    const error = new CeleriacError('UNSUPPORTED', 'it is a member of a chord, which this version cannot complete')
-    return refuse({ kind: 'poison', error, reason: 'member of a chord' })
+  if (message.embed.chord !== null && results?.joins !== true) {
+    return refuse({ kind: 'poison', error: noJoins(), reason: 'member of a chord' })
   }
   const losses = lossesOf(message, delivery)
   if (losses >= definition.options.maxDeliveries) {

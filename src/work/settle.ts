@@ -5,20 +5,23 @@
  * the second its successors may be sent twice.
  */
 import type { Broker, Delivery, Effects, OutgoingMessage, Properties } from '../broker/broker.ts'
+import type { AnyCanvas } from '../canvas/canvas.ts'
 import type { Clock } from '../clock.ts'
 import { toJsonValue } from '../json.ts'
 import type { ResultRecord, ResultStore, StoredError } from '../result/result-store.ts'
 import type { TaskState } from '../result/states.ts'
 import { nameAndMessage, storeError, tracebackOf } from '../result/stored-error.ts'
-import { afterFailure, afterSuccess, remainingStages } from '../send/continuation.ts'
+import { afterFailure, afterSuccess, nextStarts, remainingPlaces, remainingReporters } from '../send/continuation.ts'
 import { addAttempt, deadLetterOf } from '../send/dead-letters.ts'
 import { emptyEmbed, isoDate, type TaskMessage } from '../send/message.ts'
-import type { Producer } from '../send/producer.ts'
+import type { Following, Producer } from '../send/producer.ts'
 import { withoutRoutingHistory } from '../send/routing-history.ts'
-import type { CeleriacHeader, WireSignature } from '../send/wire.ts'
+import type { CeleriacHeader } from '../send/wire.ts'
 import { type Attempt, fenceOf, lossesOf } from './attempt.ts'
 import { tooManyLosses } from './gate.ts'
+import { asksJoins, type Ending, endOf, endsOf, joining, type MemberEnd } from './joining.ts'
 import type { Outcome } from './outcome.ts'
+import { type Recorded, recordOf, unsentRecords } from './records.ts'
 
 export interface SettleParts {
   readonly broker: Broker
@@ -44,7 +47,9 @@ export function settle(settled: Settled, outcome: Outcome, parts: SettleParts): 
   }
   if (outcome.kind === 'interrupted') return delivery.release()
   try {
-    return commit(delivery, effectsOf(settled, outcome, parts), parts)
+    const ending = endingOf(settled, outcome, parts)
+    if (ending === undefined || !asksJoins(ending)) return commit(delivery, ending, parts)
+    return commitJoined(settled, ending, parts)
   } catch (error) {
     return Promise.reject(error)
   }
@@ -65,12 +70,24 @@ function commit(delivery: Delivery, effects: Effects | undefined, { broker, resu
   return results.save(save).then(() => delivery.ack({ publish: effects?.publish ?? [] }))
 }
 
+/** With joins, which are asked before and closed after: see `joining.ts`. */
+async function commitJoined(settled: Settled, ending: Ending, parts: SettleParts): Promise<void> {
+  const { delivery, message } = settled
+  const { closing, cancelled, ...effects } = await joining(ending, message as TaskMessage, parts)
+  await commit(delivery, effects, parts)
+  // What is not closed expires, and what is not cancelled runs in vain: neither is worth a second run.
+  await Promise.allSettled(closing.map((groupId) => parts.results?.closeJoin(groupId)))
+  if (cancelled.length > 0) await parts.producer.revoke(cancelled).catch(() => undefined)
+}
+
 type Ended = Exclude<Outcome, { kind: 'early' | 'interrupted' }>
 
-function effectsOf(settled: Settled, outcome: Ended, parts: SettleParts): Effects | undefined {
+function endingOf(settled: Settled, outcome: Ended, parts: SettleParts): Ending | undefined {
   switch (outcome.kind) {
     case 'success':
-      return success(settled.attempt as Attempt, outcome.value, parts)
+      return success(settled.attempt as Attempt, outcome, parts)
+    case 'replaced':
+      return replaced(settled.attempt as Attempt, outcome.canvas, parts)
     case 'retry':
       return retry(settled.attempt as Attempt, outcome, parts)
     case 'failure':
@@ -86,26 +103,74 @@ function effectsOf(settled: Settled, outcome: Ended, parts: SettleParts): Effect
     case 'revoked':
       return revoked(settled, outcome.terminated ? 'terminated' : 'revoked', parts)
     case 'ignored':
-      return undefined
+      return ignored(settled.attempt as Attempt, parts)
   }
 }
 
-function success(attempt: Attempt, value: unknown, parts: SettleParts): Effects | undefined {
+function success(
+  attempt: Attempt,
+  { value, added = [] }: Ended & { kind: 'success' },
+  parts: SettleParts,
+): Ending | undefined {
   const { message } = attempt
   const keeps = keepsResult(attempt, parts.results)
   if (message.embed === emptyEmbed && !keeps) return undefined
   let stored: unknown
-  let next: ReturnType<Producer['successors']>
+  let next: Following
+  let ends: readonly MemberEnd[]
   try {
     stored = toJsonValue(value)
     next = parts.producer.successors(message, afterSuccess(message, value))
+    const { size, ...more } = parts.producer.additions(message, added, attempt.fence)
+    if (added.length > 0) next = together(next, parts.producer.successors(message, more))
+    ends = endOf(message, 'SUCCESS', stored, size)
   } catch (error) {
     // A value that cannot be stored or handed on will not be another one the next time.
     return failure({ delivery: attempt.delivery, message, attempt }, error, 'failed', parts)
   }
-  if (!keeps) return { publish: next.publish, save: next.save }
+  const { publish, save, groups } = next
+  if (!keeps) return { publish, save, groups, ends }
   const children = [...attempt.children, ...next.ids]
-  return { publish: next.publish, save: [recordOf(attempt, 'SUCCESS', stored, null, children, parts), ...next.save] }
+  return { publish, save: [recordOf(attempt, 'SUCCESS', stored, null, children, parts), ...save], groups, ends }
+}
+
+function together(one: Following, other: Following): Following {
+  return {
+    publish: [...one.publish, ...other.publish],
+    save: [...one.save, ...other.save],
+    ids: [...one.ids, ...other.ids],
+    groups: [...one.groups, ...other.groups],
+  }
+}
+
+/** It goes on as something else, under its id: nothing is stored of it, and nobody is told of an end. */
+function replaced(attempt: Attempt, canvas: AnyCanvas, parts: SettleParts): Ending {
+  const { message, delivery, fence } = attempt
+  try {
+    const started = parts.producer.replacement(message, canvas, fence)
+    const { rootId, parentId: id, replyTo } = message
+    return parts.producer.successors({ rootId, id, replyTo }, started)
+  } catch (error) {
+    return failure({ delivery, message, attempt }, error, 'failed', parts)
+  }
+}
+
+/** It ended without an outcome; what waits for one must not wait for ever. */
+function ignored(attempt: Attempt, parts: SettleParts): Ending | undefined {
+  const { message } = attempt
+  const error = { exc_type: 'Ignore', exc_message: ['ignored'], exc_module: 'celery.exceptions' }
+  const ends = allEnds(message, 'REVOKED', error)
+  const save = keepsResult(attempt, parts.results)
+    ? unsentRecords(remainingPlaces(message.id, message.embed.chain), message, 'REVOKED', error, parts.clock)
+    : []
+  return ends.length + save.length === 0 ? undefined : { save, ends }
+}
+
+/** Its own end as a member of a chord, and those of the steps that will not be sent now. */
+function allEnds(message: TaskMessage, state: 'FAILURE' | 'REVOKED', error: StoredError): MemberEnd[] {
+  const { id, embed } = message
+  if (embed === emptyEmbed) return []
+  return [...endOf(message, state, error, 0), ...endsOf(remainingReporters(id, embed.chain), state, error)]
 }
 
 function retry(attempt: Attempt, { error, countdownMs }: Ended & { kind: 'retry' }, parts: SettleParts): Effects {
@@ -140,7 +205,7 @@ function onceMore({ delivery, message }: Attempt, headers: object, parts: Settle
  * The child that ran it is gone, and the message is still ours: it goes back with its loss counted, as often as
  * `maxDeliveries` allows. One that was acknowledged before its run must not run twice.
  */
-function lost(attempt: Attempt, error: unknown, parts: SettleParts): Effects {
+function lost(attempt: Attempt, error: unknown, parts: SettleParts): Ending {
   const { delivery, message, definition } = attempt
   const { acksLate, rejectOnWorkerLost, maxDeliveries } = definition.options
   if (!acksLate || !rejectOnWorkerLost) return failure({ delivery, message, attempt }, error, 'worker lost', parts)
@@ -173,7 +238,7 @@ function remaining(properties: Properties, expiresMs: number | null, nowMs: numb
 }
 
 /** FAILURE for the task and for the steps that will not run, error callbacks, and the message to the dead letters. */
-function failure({ delivery, message, attempt }: Settled, error: unknown, reason: string, parts: SettleParts): Effects {
+function failure({ delivery, message, attempt }: Settled, error: unknown, reason: string, parts: SettleParts): Ending {
   const { name, message: text } = nameAndMessage(error)
   const errbacks = errorCallbacks(message, parts)
   const dead = deadLetterOf(delivery.message, afterAttempt(message, delivery, error, parts), {
@@ -185,33 +250,41 @@ function failure({ delivery, message, attempt }: Settled, error: unknown, reason
     deliveries: delivery.deliveryCount,
   })
   if (message === undefined) return { publish: [dead] }
+  const { save, groups } = errbacks
   const publish = [...errbacks.publish, dead]
-  const keeps = attempt === undefined ? parts.results !== undefined : keepsResult(attempt, parts.results)
-  if (!keeps) return { publish, save: errbacks.save }
   const stored = storeError(error)
-  const traceback = tracebackOf(error)
+  const ends = allEnds(message, 'FAILURE', stored)
+  const keeps = attempt === undefined ? parts.results !== undefined : keepsResult(attempt, parts.results)
+  if (!keeps) return { publish, save, groups, ends }
   const own = attempt ?? unstarted(message, delivery)
-  return { publish, save: [...endOfChain(own, 'FAILURE', stored, traceback, parts), ...errbacks.save] }
+  return { publish, save: [...endOfChain(own, 'FAILURE', stored, tracebackOf(error), parts), ...save], groups, ends }
 }
 
 /** Those that cannot be sent must not keep the failure from being stored; the dead letter names the problem. */
 function errorCallbacks(
   message: TaskMessage | undefined,
   { producer }: SettleParts,
-): Pick<ReturnType<Producer['successors']>, 'publish' | 'save'> & { problem: string } {
-  if (message === undefined) return { publish: [], save: [], problem: '' }
+): Omit<Following, 'ids'> & { problem: string } {
+  if (message === undefined) return { publish: [], save: [], groups: [], problem: '' }
   try {
-    return { ...producer.successors(message, afterFailure(message)), problem: '' }
+    return { ...producer.successors(message, afterFailure(message.id, message.embed.errbacks)), problem: '' }
   } catch (error) {
-    return { publish: [], save: [], problem: ` (its error callbacks were not sent: ${nameAndMessage(error).message})` }
+    return {
+      publish: [],
+      save: [],
+      groups: [],
+      problem: ` (its error callbacks were not sent: ${nameAndMessage(error).message})`,
+    }
   }
 }
 
 /** Nothing to redrive: its time is over, or it is not wanted any more. */
-function revoked({ delivery, message, attempt }: Settled, why: string, parts: SettleParts): Effects | undefined {
-  if (message === undefined || parts.results === undefined || message.ignoreResult === true) return undefined
+function revoked({ delivery, message, attempt }: Settled, why: string, parts: SettleParts): Ending | undefined {
+  if (message === undefined || parts.results === undefined) return undefined
   const error = { exc_type: 'TaskRevokedError', exc_message: [why], exc_module: 'celery.exceptions' }
-  return { save: endOfChain(attempt ?? unstarted(message, delivery), 'REVOKED', error, null, parts) }
+  const ends = allEnds(message, 'REVOKED', error)
+  if (message.ignoreResult === true) return ends.length === 0 ? undefined : { ends }
+  return { save: endOfChain(attempt ?? unstarted(message, delivery), 'REVOKED', error, null, parts), ends }
 }
 
 /** What our header says after this attempt. */
@@ -230,49 +303,11 @@ function afterAttempt(
   }
 }
 
-/** What a record needs of an attempt. */
-type Recorded = Pick<Attempt, 'message' | 'delivery' | 'fence' | 'startedAt'>
-
 function unstarted(message: TaskMessage, delivery: Delivery): Recorded & { children: string[] } {
   return { message, delivery, fence: fenceOf(message, delivery), startedAt: null, children: [] }
 }
 
-function recordOf(
-  { message, delivery, fence, startedAt }: Recorded,
-  status: TaskState,
-  result: unknown,
-  traceback: string | null,
-  children: readonly string[],
-  { clock, worker }: SettleParts,
-): ResultRecord {
-  const ended = status === 'SUCCESS' || status === 'FAILURE' || status === 'REVOKED'
-  const nowMs = clock.now()
-  return {
-    taskId: message.id,
-    status,
-    result,
-    traceback,
-    children,
-    dateDone: ended ? isoDate(nowMs) : null,
-    parentId: message.parentId,
-    rootId: message.rootId,
-    groupId: message.groupId,
-    name: message.task,
-    queue: delivery.queue,
-    worker,
-    retries: message.retries,
-    replyTo: message.replyTo,
-    sentAt: message.celeriac.sent ?? null,
-    startedAt,
-    doneAt: ended ? nowMs : null,
-    fence,
-  }
-}
-
-/**
- * The record of a task that ends its chain, and those of the steps that will not be sent now: they end as it does, so
- * that nobody waits for them. A redrive begins them anew.
- */
+/** The record of a task that ends its chain, and those of the steps that will not be sent now. */
 function endOfChain(
   own: Recorded & { readonly children: readonly string[] },
   status: 'FAILURE' | 'REVOKED',
@@ -280,26 +315,11 @@ function endOfChain(
   traceback: string | null,
   parts: SettleParts,
 ): ResultRecord[] {
-  const { message } = own
-  const stages = remainingStages(message.embed.chain)
-  const record = recordOf(own, status, error, traceback, [...own.children, ...idsOf(stages[0])], parts)
-  const unsent = { queue: null, worker: null, retries: 0, sentAt: null, startedAt: null, traceback: null, fence: 0 }
-  const skipped = stages.flatMap((stage, index) => {
-    const parentId = idsOf(stages[index - 1])[0] ?? message.id
-    const children = idsOf(stages[index + 1])
-    return stage.filter(hasId).map(({ task, options }): ResultRecord => {
-      const own = { taskId: options.task_id as string, name: task, queue: options.queue ?? null }
-      const place = { parentId, groupId: options.group_id ?? null, replyTo: options.reply_to ?? record.replyTo }
-      return { ...record, ...unsent, ...own, ...place, children }
-    })
-  })
-  return [record, ...skipped]
-}
-
-function idsOf(stage: readonly WireSignature[] = []): string[] {
-  return stage.filter(hasId).map(({ options }) => options.task_id as string)
-}
-
-function hasId({ options }: WireSignature): boolean {
-  return options.task_id !== undefined
+  const { id, embed } = own.message
+  const children = [...own.children, ...nextStarts(id, embed.chain)]
+  const places = remainingPlaces(id, embed.chain)
+  return [
+    recordOf(own, status, error, traceback, children, parts),
+    ...unsentRecords(places, own.message, status, error, parts.clock),
+  ]
 }

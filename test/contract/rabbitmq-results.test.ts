@@ -171,8 +171,11 @@ describeWith('rabbitmq', 'results on RabbitMQ', () => {
   it('refuses joins, and says what can join', async () => {
     const store = await openStore()
 
-    await expect(store.join('group', { size: 1 })).rejects.toMatchObject({ code: 'UNSUPPORTED' })
-    await expect(store.closeJoin('group')).rejects.toThrow(/redis:/)
+    await expect(store.join()).rejects.toMatchObject({ code: 'UNSUPPORTED' })
+    await expect(store.closeJoin()).rejects.toThrow(/redis:/)
+    await expect(store.openJoins()).rejects.toMatchObject({ code: 'UNSUPPORTED' })
+    await expect(store.saveGroups()).rejects.toMatchObject({ code: 'UNSUPPORTED' })
+    await expect(store.loadGroup()).rejects.toMatchObject({ code: 'UNSUPPORTED' })
     expect(store.sharesStorageWith()).toBe(false)
   })
 

@@ -51,15 +51,16 @@ it('each step takes what the step before it gives', () => {
   ])
 })
 
-it('the first step needs all its arguments', () => {
+it('a chain whose first step lacks an argument is part of something else, and cannot be sent alone', () => {
+  expectTypeOf(chain(add.s(1), add.s(1))).toEqualTypeOf<Chain<number, [number]>>()
   compiles(() => [
-    chain(add.s(1, 2), add.s(1)),
+    chain(add.s(1, 2), add.s(1)).delay(),
     // @ts-expect-error an argument is missing
-    chain(add.s(1), add.s(1)),
+    chain(add.s(1), add.s(1)).delay(),
     // @ts-expect-error the input is missing
-    chain(pick.s(), pack.s(1)),
+    chain(pick.s(), pack.s(1)).delay(),
     // @ts-expect-error an argument is missing
-    chain(deliver.s()),
+    chain(deliver.s()).applyAsync({ countdown: 5 }),
     // @ts-expect-error what lacks an argument cannot be sent alone either
     deliver.s().delay(),
   ])
@@ -105,7 +106,8 @@ it('only signatures are steps', () => {
   compiles(() => [
     // @ts-expect-error a task is no signature
     chain(add.s(1, 2), deliver),
-    // @ts-expect-error neither is a chain
+    chain(add.s(1, 2), chain(add.s(3), bound.s()), deliver.s()),
+    // @ts-expect-error the chain within has all its arguments already
     chain(add.s(1, 2), chain(add.s(1, 2))),
   ])
 })

@@ -40,7 +40,8 @@ it('a file of the first layout is brought up to date with all it holds', async (
   const file = new Database(path)
   file.exec('ALTER TABLE leased DROP COLUMN due')
   file.exec('ALTER TABLE bus DROP COLUMN headers')
-  for (const table of ['bucket', 'slot', 'claim']) file.exec(`DROP TABLE ${table}`)
+  for (const column of ['joined', 'added', 'failed']) file.exec(`ALTER TABLE join_state DROP COLUMN ${column}`)
+  for (const table of ['bucket', 'slot', 'claim', 'task_group']) file.exec(`DROP TABLE ${table}`)
   file.exec('PRAGMA user_version = 1')
   file.close()
 

@@ -1,8 +1,10 @@
 import { type Clock, systemClock } from '../../clock.ts'
 import { CeleriacError } from '../../errors.ts'
 import type {
-  JoinPart,
+  GroupRecord,
+  JoinChange,
   JoinProgress,
+  OpenJoin,
   ResultRecord,
   ResultStore,
   ResultSubscription,
@@ -13,6 +15,7 @@ import { defaultResultExpiresMs, type MemoryOptions, type MemoryStore } from './
 /** The reference result store: results in the memory of this process. */
 export class MemoryResultStore implements ResultStore {
   readonly replyTo = undefined
+  readonly joins = true
   readonly #store: MemoryStore
   readonly #clock: Clock
   readonly #expiresMs: number
@@ -55,12 +58,25 @@ export class MemoryResultStore implements ResultStore {
     for (const taskId of taskIds) results.forget(taskId)
   }
 
-  async join(groupId: string, change: { part?: JoinPart; size?: number }): Promise<JoinProgress> {
+  async join(groupId: string, change: JoinChange): Promise<JoinProgress> {
     return this.#results.join(groupId, change, this.#clock.now(), this.#expiresMs)
   }
 
   async closeJoin(groupId: string): Promise<void> {
     this.#results.closeJoin(groupId, this.#clock.now(), this.#expiresMs)
+  }
+
+  async openJoins(limit: number): Promise<OpenJoin[]> {
+    return this.#results.openJoins(limit, this.#clock.now())
+  }
+
+  async saveGroups(groups: readonly GroupRecord[]): Promise<void> {
+    const results = this.#results
+    for (const group of groups) results.saveGroup(group, this.#clock.now(), this.#expiresMs)
+  }
+
+  async loadGroup(groupId: string): Promise<GroupRecord | undefined> {
+    return this.#results.loadGroup(groupId, this.#clock.now())
   }
 
   async expire(): Promise<number> {

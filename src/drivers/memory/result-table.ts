@@ -1,5 +1,13 @@
 /** Records, joins and their subscribers, within one store. What is over goes as later things are stored. */
-import { type JoinPart, type JoinProgress, type ResultRecord, withoutAddress } from '../../result/result-store.ts'
+import {
+  type GroupRecord,
+  type JoinChange,
+  type JoinPart,
+  type JoinProgress,
+  type OpenJoin,
+  type ResultRecord,
+  withoutAddress,
+} from '../../result/result-store.ts'
 import type { TaskState } from '../../result/states.ts'
 import { toJson } from './stored-message.ts'
 
@@ -10,10 +18,19 @@ interface StoredRecord {
   readonly expiresAtMs: number
 }
 
+interface StoredPart {
+  readonly json: string
+  readonly isSuccess: boolean
+  readonly added: number
+}
+
 interface StoredJoin {
-  /** Parts as JSON, by member id. */
-  readonly parts: Map<string, string>
+  /** By member id. */
+  readonly parts: Map<string, StoredPart>
   size: number | undefined
+  /** Members that others brought along. */
+  added: number
+  failed: string | undefined
   closed: boolean
   expiresAtMs: number
 }
@@ -24,6 +41,7 @@ export class ResultTable {
   /** By task id and by group id, what was written last at the end: the front is over first. */
   readonly #records = new Map<string, StoredRecord>()
   readonly #joins = new Map<string, StoredJoin>()
+  readonly #groups = new Map<string, { readonly json: string; readonly expiresAtMs: number }>()
   readonly #listeners = new Map<string, Set<ResultListener>>()
 
   /**
@@ -75,25 +93,35 @@ export class ResultTable {
     }
   }
 
-  join(
-    groupId: string,
-    { part, size }: { part?: JoinPart; size?: number },
-    nowMs: number,
-    expiresMs: number,
-  ): JoinProgress {
-    const partJson = part && toJson(part, `the part of member ${part.memberId} in group ${groupId}`)
+  join(groupId: string, { part, size }: JoinChange, nowMs: number, expiresMs: number): JoinProgress {
+    const json = part && toJson(part, `the part of member ${part.memberId} in group ${groupId}`)
     dropFront(this.#joins, nowMs)
     const join = this.#touchJoin(groupId, nowMs, expiresMs)
-    if (part !== undefined && partJson !== undefined && !join.parts.has(part.memberId)) {
-      join.parts.set(part.memberId, partJson)
-    }
+    if (part !== undefined && json !== undefined && !join.closed) addPart(join, part, json)
     join.size ??= size
-    const isComplete = join.size !== undefined && join.parts.size >= join.size
-    return {
-      joined: join.parts.size,
-      size: join.size,
-      parts: isComplete && !join.closed ? readParts(join) : undefined,
+    return progressOf(join)
+  }
+
+  openJoins(limit: number, nowMs: number): OpenJoin[] {
+    dropFront(this.#joins, nowMs)
+    const open: OpenJoin[] = []
+    for (const [groupId, join] of this.#joins) {
+      if (join.closed || open.length === limit) continue
+      const { joined, size, failed } = progressOf(join)
+      open.push({ groupId, joined, size, failed })
     }
+    return open
+  }
+
+  saveGroup(group: GroupRecord, nowMs: number, expiresMs: number): void {
+    dropFront(this.#groups, nowMs)
+    this.#groups.delete(group.groupId)
+    this.#groups.set(group.groupId, { json: toJson(group, `group ${group.groupId}`), expiresAtMs: nowMs + expiresMs })
+  }
+
+  loadGroup(groupId: string, nowMs: number): GroupRecord | undefined {
+    const stored = this.#groups.get(groupId)
+    return stored === undefined || stored.expiresAtMs <= nowMs ? undefined : (JSON.parse(stored.json) as GroupRecord)
   }
 
   /** A closed join is remembered for as long as an open one, so that late parts find it closed. */
@@ -103,6 +131,7 @@ export class ResultTable {
 
   expire(nowMs: number): number {
     dropAll(this.#joins, nowMs)
+    dropAll(this.#groups, nowMs)
     return dropAll(this.#records, nowMs)
   }
 
@@ -126,7 +155,7 @@ export class ResultTable {
     const join =
       known !== undefined && known.expiresAtMs > nowMs
         ? known
-        : { parts: new Map<string, string>(), size: undefined, closed: false, expiresAtMs: 0 }
+        : { parts: new Map(), size: undefined, added: 0, failed: undefined, closed: false, expiresAtMs: 0 }
     join.expiresAtMs = nowMs + expiresMs
     this.#joins.delete(groupId)
     this.#joins.set(groupId, join)
@@ -140,8 +169,26 @@ function replaces(stored: StoredRecord | undefined, record: StoredRecord): boole
   return record.fence === stored.fence && stored.status !== 'SUCCESS'
 }
 
-function readParts(join: StoredJoin): JoinPart[] {
-  return [...join.parts.values()].map((json) => JSON.parse(json) as JoinPart).sort((a, b) => a.index - b.index)
+/** The first part of a member counts, and only SUCCESS takes the place of what was none. */
+function addPart(join: StoredJoin, part: JoinPart, json: string): void {
+  const { memberId, state, added = 0 } = part
+  const known = join.parts.get(memberId)
+  const isSuccess = state === 'SUCCESS'
+  if (known !== undefined && (known.isSuccess || !isSuccess)) return
+  join.parts.set(memberId, { json, isSuccess, added })
+  join.added += added - (known?.added ?? 0)
+  if (!isSuccess) join.failed ??= memberId
+  else if (join.failed === memberId) join.failed = undefined
+}
+
+function progressOf({ parts, size, added, failed, closed }: StoredJoin): JoinProgress {
+  const wanted = size === undefined ? undefined : size + added
+  const isComplete = wanted !== undefined && parts.size >= wanted
+  return { joined: parts.size, size: wanted, parts: isComplete && !closed ? readParts(parts) : undefined, failed }
+}
+
+function readParts(parts: StoredJoin['parts']): JoinPart[] {
+  return [...parts.values()].map(({ json }) => JSON.parse(json) as JoinPart).sort((a, b) => a.index - b.index)
 }
 
 /** Drops what is over, from the oldest on, up to the first that is not. */

@@ -95,7 +95,7 @@ export class MemoryStore {
 }
 
 /** The number is to change with the shape of `MemoryStore`, so that two versions in one process do not share. */
-const registryKey = Symbol.for('celeriac.memory.2')
+const registryKey = Symbol.for('celeriac.memory.3')
 
 /** The store of `memory://name`, the same for the whole process, also where this module is loaded twice. */
 export function memoryStore(name = ''): MemoryStore {

@@ -10,8 +10,9 @@ import type { ConsumeMessage } from 'amqplib'
 import { sleep } from '../../clock.ts'
 import { CeleriacError } from '../../errors.ts'
 import type {
-  JoinPart,
+  GroupRecord,
   JoinProgress,
+  OpenJoin,
   ResultRecord,
   ResultStore,
   ResultSubscription,
@@ -32,6 +33,7 @@ const prefetch = 2_000
 
 export class RabbitmqResultStore implements ResultStore {
   readonly replyTo: string
+  readonly joins = false
   readonly #client: RabbitmqClient
   readonly #table = new ResultTable()
   #stopListening: () => void = () => undefined
@@ -91,12 +93,27 @@ export class RabbitmqResultStore implements ResultStore {
     for (const taskId of taskIds) this.#table.forget(taskId)
   }
 
-  async join(_groupId: string, _change: { part?: JoinPart; size?: number }): Promise<JoinProgress> {
+  async join(): Promise<JoinProgress> {
     this.#refuseClosed()
     throw noJoins()
   }
 
-  async closeJoin(_groupId: string): Promise<void> {
+  async closeJoin(): Promise<void> {
+    this.#refuseClosed()
+    throw noJoins()
+  }
+
+  async openJoins(): Promise<OpenJoin[]> {
+    this.#refuseClosed()
+    throw noJoins()
+  }
+
+  async saveGroups(): Promise<void> {
+    this.#refuseClosed()
+    throw noJoins()
+  }
+
+  async loadGroup(): Promise<GroupRecord | undefined> {
     this.#refuseClosed()
     throw noJoins()
   }

@@ -15,6 +15,7 @@
  *
  *     Pcelery-task-meta-<task>     string  a task's record, see `result-record.ts`; expires
  *     Pcelery-taskset-meta-<group>.j .t .s zset, string, string  a join, see `result-join.ts`; expire
+ *     Pcelery-taskset-meta-<group> string  who belongs to a group, where Celery must know; expires
  *
  * Ours:
  *
@@ -32,6 +33,8 @@
  *     Pceleriac:blocked            hash    server's number of a waiting connection → queue it waits for
  *     Pceleriac:client:<id>        string  number and answer of a client's last call, see `journal.ts`; expires
  *     Pceleriac:join:<group>       hash    who joined, or that it is closed, see `result-join.ts`; expires with results
+ *     Pceleriac:joins              zset    groups of joins that are not closed, by when they were begun: epoch seconds
+ *     Pceleriac:group:<group>      string  who belongs to a group, and the body of a chord, as JSON; expires with results
  *     Pceleriac:lock:<name>        string  who holds it and the token; expires with the lease
  *     Pceleriac:lock-token         string  counts tokens of all locks
  *     Pceleriac:bucket:<key>       string  what is given out of a rate, see `limiter.ts`; expires when all of it is due

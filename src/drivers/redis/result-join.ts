@@ -7,9 +7,12 @@
  * ids of members that joined through here, so that none of them is added twice; and once the count reaches the size, ids
  * are told apart one by one, Python's too. Until then `joined` counts a Python member as often as it left a part.
  * After a join the hash keeps nothing but that it is closed.
+ *
+ * A join that has failed through here moves its size into the hash: Python, which finds none, then leaves the end to us,
+ * and does not call the error callbacks a second time.
  */
 import type { Logger } from '../../logger.ts'
-import type { JoinPart, JoinProgress } from '../../result/result-store.ts'
+import type { JoinChange, JoinPart, JoinProgress, OpenJoin } from '../../result/result-store.ts'
 import type { RedisClient } from './client.ts'
 import { decodePart, encodePart, scoreOf } from './result-part.ts'
 import { expiryArg } from './result-save.ts'
@@ -18,67 +21,110 @@ import { defineScript } from './script.ts'
 /**
  * Adds a part, or tells the size, or both, and looks where the join stands.
  *
- * - KEYS: the parts, the members that came later, the size (each of Celery), the hash of ours
- * - ARGV: ms until they go ('' for never), the size ('' where not told), the member's id ('' for no part), the part's
- *   score, the part
- * - returns the members counted; the size, or false while nobody told it; and, once complete and until it is closed,
- *   parts and scores in turn
+ * - KEYS: the parts, the members that came later, the size (each of Celery), the hash of ours, the index of open joins
+ * - ARGV: the group; ms until they go ('' for never); the size ('' where not told); the member's id ('' for no part), the
+ *   part's score, the part, its state, how many members it brought along; '1' where a failed part fails nothing
+ * - returns the members counted; the size, or false while nobody told it; the first member that failed, or false; and,
+ *   once complete and until it is closed, parts and scores in turn
  */
 const joinScript = defineScript(`
-local parts_key, later_key, size_key, own_key = unpack(KEYS)
-local expires, size, member, score, part = unpack(ARGV)
+local parts_key, later_key, size_key, own_key, index_key = unpack(KEYS)
+local group, expires, size, member, score, part, state, added, settles = unpack(ARGV)
 
 local closed = redis.call('HMGET', own_key, 'joined', 'size')
-if closed[1] then return {tonumber(closed[1]), tonumber(closed[2]) or false, false} end
+if closed[1] then return {tonumber(closed[1]), tonumber(closed[2]) or false, false, false} end
 
-if member ~= '' and redis.call('HSETNX', own_key, 'member:' .. member, '') == 1 then
+local function id_of(entry) return string.match(entry, '^%[%s*1%s*,%s*"([^"]*)"') end
+
+-- The first part of a member counts, and only SUCCESS takes the place of what was none.
+local known = member ~= '' and redis.call('HGET', own_key, 'member:' .. member)
+if member ~= '' and (not known or (known ~= 'SUCCESS' and state == 'SUCCESS')) then
+  if known then
+    for _, entry in ipairs(redis.call('ZRANGE', parts_key, 0, -1)) do
+      if id_of(entry) == member then redis.call('ZREM', parts_key, entry) end
+    end
+  end
+  redis.call('HSET', own_key, 'member:' .. member, state)
   redis.call('ZADD', parts_key, score, part)
+  if added ~= '0' then redis.call('INCRBY', later_key, added) end
+  if state ~= 'SUCCESS' then
+    redis.call('HSETNX', own_key, 'failed', member)
+    if settles == '' then redis.call('HSETNX', own_key, 'told', '') end
+  elseif redis.call('HGET', own_key, 'failed') == member then
+    redis.call('HDEL', own_key, 'failed')
+    local kept = redis.call('HGET', own_key, 'told')
+    if kept then
+      -- Python may complete it again.
+      redis.call('HDEL', own_key, 'told')
+      if kept ~= '' then redis.call('SET', size_key, kept) end
+    end
+  end
 end
 if size ~= '' then
   redis.call('SET', size_key, size)
   redis.call('PUBLISH', size_key, size)
 end
+local told = redis.call('HGET', own_key, 'told')
+if told and redis.call('EXISTS', size_key) == 1 then
+  told = redis.call('GET', size_key)
+  redis.call('HSET', own_key, 'told', told)
+  redis.call('DEL', size_key)
+end
+redis.call('ZADD', index_key, 'NX', redis.call('TIME')[1], group)
 if expires ~= '' then
-  for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, expires) end
+  for i = 1, 4 do redis.call('PEXPIRE', KEYS[i], expires) end
 end
 
+local failed = redis.call('HGET', own_key, 'failed')
 local count = redis.call('ZCARD', parts_key)
-local told = tonumber(redis.call('GET', size_key) or '')
-if not told then return {count, false, false} end
+told = tonumber(told or redis.call('GET', size_key) or '')
+if not told then return {count, false, failed, false} end
 local wanted = told + (tonumber(redis.call('GET', later_key) or '') or 0)
-if count < wanted then return {count, wanted, false} end
+if count < wanted then return {count, wanted, failed, false} end
 
 local entries = redis.call('ZRANGE', parts_key, 0, -1, 'WITHSCORES')
 local seen, distinct = {}, 0
 for i = 1, #entries, 2 do
-  local id = string.match(entries[i], '^%[%s*1%s*,%s*"([^"]*)"')
+  local id = id_of(entries[i])
   if id and not seen[id] then
     seen[id] = true
     distinct = distinct + 1
   end
 end
-return {distinct, wanted, distinct >= wanted and entries}
+return {distinct, wanted, failed, distinct >= wanted and entries}
 `)
 
 /**
  * Removes all of a join but the word that it is over. Late parts find that, for as long as an open join would last.
  *
  * - KEYS: as above
- * - ARGV[1]: ms until the word goes, '' for never
+ * - ARGV: the group; ms until the word goes, '' for never
  */
 const closeScript = defineScript(`
-local parts_key, later_key, size_key, own_key = unpack(KEYS)
-local expires = ARGV[1]
+local parts_key, later_key, size_key, own_key, index_key = unpack(KEYS)
+local group, expires = unpack(ARGV)
 
 if redis.call('HEXISTS', own_key, 'joined') == 0 then
   local joined = redis.call('ZCARD', parts_key)
-  local told = tonumber(redis.call('GET', size_key) or '')
+  local told = tonumber(redis.call('GET', size_key) or redis.call('HGET', own_key, 'told') or '')
   local wanted = told and told + (tonumber(redis.call('GET', later_key) or '') or 0)
   redis.call('UNLINK', own_key)
   redis.call('HSET', own_key, 'joined', joined, 'size', wanted or '')
 end
 redis.call('UNLINK', parts_key, later_key, size_key)
+redis.call('ZREM', index_key, group)
 if expires ~= '' then redis.call('PEXPIRE', own_key, expires) end
+`)
+
+/**
+ * Joins in the index, the oldest first.
+ *
+ * - KEYS[1]: the index
+ * - ARGV[1]: how many at most
+ * - returns groups
+ */
+const openScript = defineScript(`
+return redis.call('ZRANGE', KEYS[1], 0, tonumber(ARGV[1]) - 1)
 `)
 
 export class ResultJoins {
@@ -88,27 +134,52 @@ export class ResultJoins {
     this.#client = client
   }
 
-  async join(groupId: string, { part, size }: { part?: JoinPart; size?: number }): Promise<JoinProgress> {
-    const expires = expiryArg(this.#client)
-    const own = part === undefined ? ['', '', ''] : [part.memberId, scoreOf(part), encodePart(part)]
-    const args = [expires, size === undefined ? '' : String(size), ...own]
+  async join(groupId: string, { part, size, settles = false }: JoinChange): Promise<JoinProgress> {
+    const own =
+      part === undefined
+        ? ['', '', '', '', '0']
+        : [part.memberId, scoreOf(part), encodePart(part), part.state, String(part.added ?? 0)]
+    const told = size === undefined ? '' : String(size)
+    const args = [groupId, expiryArg(this.#client), told, ...own, settles ? '1' : '']
     const reply = await this.#client.script(joinScript, this.#keys(groupId), args)
-    const [joined, wanted, entries] = reply as [number, number | null, string[] | null]
+    const [joined, wanted, failed, entries] = reply as [number, number | null, string | null, string[] | null]
     return {
       joined,
       size: wanted ?? undefined,
       parts: entries === null ? undefined : readParts(entries, groupId, this.#client.logger),
+      failed: failed ?? undefined,
     }
   }
 
   async close(groupId: string): Promise<void> {
-    await this.#client.script(closeScript, this.#keys(groupId), [expiryArg(this.#client)])
+    await this.#client.script(closeScript, this.#keys(groupId), [groupId, expiryArg(this.#client)])
+  }
+
+  /** What was begun by Python, and has no member here yet, is not among them. */
+  async open(limit: number): Promise<OpenJoin[]> {
+    const groups = (await this.#client.script(openScript, [this.#indexKey], [String(limit)])) as string[]
+    const open: OpenJoin[] = []
+    for (const groupId of groups) {
+      const [parts, , size, own] = this.#keys(groupId) as [string, string, string, string]
+      const left = await this.#client.command('EXISTS', parts, size, own)
+      if (left === 0) {
+        await this.#client.command('ZREM', this.#indexKey, groupId)
+        continue
+      }
+      const { joined, size: wanted, failed } = await this.join(groupId, {})
+      open.push({ groupId, joined, size: wanted, failed })
+    }
+    return open
+  }
+
+  get #indexKey(): string {
+    return `${this.#client.prefix}celeriac:joins`
   }
 
   #keys(groupId: string): string[] {
     const { prefix } = this.#client
     const group = `${prefix}celery-taskset-meta-${groupId}`
-    return [`${group}.j`, `${group}.t`, `${group}.s`, `${prefix}celeriac:join:${groupId}`]
+    return [`${group}.j`, `${group}.t`, `${group}.s`, `${prefix}celeriac:join:${groupId}`, this.#indexKey]
   }
 }
 

@@ -1,7 +1,9 @@
 /** Results on Redis, in the form and under the keys of Celery's: Python reads ours, and we read Python's. */
 import type {
-  JoinPart,
+  GroupRecord,
+  JoinChange,
   JoinProgress,
+  OpenJoin,
   ResultRecord,
   ResultStore,
   ResultSubscription,
@@ -9,6 +11,7 @@ import type {
 import { RedisBroker } from './broker.ts'
 import type { RedisClient } from './client.ts'
 import { ClientUse } from './client-use.ts'
+import { ResultGroups } from './result-group.ts'
 import { ResultJoins } from './result-join.ts'
 import { decodeRecord } from './result-record.ts'
 import { ResultWriter, recordKey } from './result-save.ts'
@@ -16,9 +19,11 @@ import { ResultWatch, readTexts } from './result-watch.ts'
 
 export class RedisResultStore implements ResultStore {
   readonly replyTo = undefined
+  readonly joins = true
   readonly #client: RedisClient
   readonly #writer: ResultWriter
   readonly #joins: ResultJoins
+  readonly #groups: ResultGroups
   readonly #watches = new Set<ResultWatch>()
   readonly #use: ClientUse
 
@@ -27,6 +32,7 @@ export class RedisResultStore implements ResultStore {
     this.#use = new ClientUse(client, 'the result store')
     this.#writer = new ResultWriter(client)
     this.#joins = new ResultJoins(client)
+    this.#groups = new ResultGroups(client)
   }
 
   open(): Promise<void> {
@@ -68,7 +74,7 @@ export class RedisResultStore implements ResultStore {
     if (keys.length > 0) await this.#client.command('UNLINK', ...keys)
   }
 
-  async join(groupId: string, change: { part?: JoinPart; size?: number }): Promise<JoinProgress> {
+  async join(groupId: string, change: JoinChange): Promise<JoinProgress> {
     this.#use.assertOpen()
     return this.#joins.join(groupId, change)
   }
@@ -76,6 +82,21 @@ export class RedisResultStore implements ResultStore {
   async closeJoin(groupId: string): Promise<void> {
     this.#use.assertOpen()
     await this.#joins.close(groupId)
+  }
+
+  async openJoins(limit: number): Promise<OpenJoin[]> {
+    this.#use.assertOpen()
+    return this.#joins.open(limit)
+  }
+
+  async saveGroups(groups: readonly GroupRecord[], forCelery = false): Promise<void> {
+    this.#use.assertOpen()
+    await this.#groups.save(groups, forCelery)
+  }
+
+  async loadGroup(groupId: string): Promise<GroupRecord | undefined> {
+    this.#use.assertOpen()
+    return this.#groups.load(groupId)
   }
 
   /** Redis removes by itself what is over, so that there is never anything left to remove. */

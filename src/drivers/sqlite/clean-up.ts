@@ -1,4 +1,5 @@
 import type { SqlValue } from './binding.ts'
+import { dropJoins } from './joins.ts'
 
 /** Bus messages are read within milliseconds; a minute serves the slowest listener. */
 const busMessageLifeMs = 60_000
@@ -8,8 +9,7 @@ const atOnce = 10_000
 /** Within a transaction: clears away what has expired. */
 export function cleanUp(store: { run(sql: string, ...values: SqlValue[]): unknown }, nowMs: number): void {
   store.run('DELETE FROM bus WHERE at < ?', nowMs - busMessageLifeMs)
-  store.run('DELETE FROM join_part WHERE group_id IN (SELECT group_id FROM join_state WHERE expires < ?)', nowMs)
-  store.run('DELETE FROM join_state WHERE expires < ?', nowMs)
+  dropJoins(store, nowMs)
   store.run(
     `DELETE FROM result WHERE seq IN (SELECT seq FROM result ORDER BY seq LIMIT ${atOnce}) AND expires < ?`,
     nowMs,

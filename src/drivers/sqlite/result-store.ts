@@ -1,12 +1,15 @@
 /** Results and joins in the file. Subscribers look for rows with a newer `seq` when the bell rings. */
 import type {
-  JoinPart,
+  GroupRecord,
+  JoinChange,
   JoinProgress,
+  OpenJoin,
   ResultRecord,
   ResultStore,
   ResultSubscription,
 } from '../../result/result-store.ts'
 import { SqliteBroker } from './broker.ts'
+import { dropJoins, expiryOf, SqliteJoins } from './joins.ts'
 import { ResultWriter } from './result-writer.ts'
 import type { SqliteStore } from './store.ts'
 
@@ -14,8 +17,10 @@ type Listener = (record: ResultRecord) => void
 
 export class SqliteResultStore implements ResultStore {
   readonly replyTo = undefined
+  readonly joins = true
   readonly #store: SqliteStore
   readonly #writer: ResultWriter
+  readonly #joins: SqliteJoins
   readonly #listeners = new Map<string, Set<Listener>>()
   #seenSeq = 0
   #stopListening: (() => void) | undefined
@@ -23,6 +28,7 @@ export class SqliteResultStore implements ResultStore {
   constructor(store: SqliteStore) {
     this.#store = store
     this.#writer = new ResultWriter(store)
+    this.#joins = new SqliteJoins(store)
   }
 
   open(): Promise<void> {
@@ -72,51 +78,47 @@ export class SqliteResultStore implements ResultStore {
     })
   }
 
-  join(groupId: string, { part, size }: { part?: JoinPart; size?: number }): Promise<JoinProgress> {
-    return this.#store.write(() => {
-      const store = this.#store
-      const { resultExpiresMs, clock } = store
-      const expires = Number.isFinite(resultExpiresMs) ? clock.now() + resultExpiresMs : null
-      store.run('INSERT OR IGNORE INTO join_state(group_id) VALUES (?)', groupId)
-      store.run(
-        'UPDATE join_state SET size = coalesce(?, size), expires = ? WHERE group_id = ?',
-        size ?? null,
-        expires,
-        groupId,
-      )
-      const state = store.first('SELECT size, closed FROM join_state WHERE group_id = ?', groupId)
-      const closed = state?.closed === 1
-      if (part !== undefined && !closed) {
+  join(groupId: string, change: JoinChange): Promise<JoinProgress> {
+    return this.#joins.join(groupId, change)
+  }
+
+  closeJoin(groupId: string): Promise<void> {
+    return this.#joins.close(groupId)
+  }
+
+  openJoins(limit: number): Promise<OpenJoin[]> {
+    return this.#joins.open(limit)
+  }
+
+  async saveGroups(groups: readonly GroupRecord[]): Promise<void> {
+    const store = this.#store
+    await store.write(() => {
+      for (const group of groups) {
         store.run(
-          'INSERT OR IGNORE INTO join_part(group_id, member_id, idx, part) VALUES (?, ?, ?, ?)',
-          groupId,
-          part.memberId,
-          part.index,
-          JSON.stringify(part),
+          'INSERT OR REPLACE INTO task_group(group_id, expires, record) VALUES (?, ?, ?)',
+          group.groupId,
+          expiryOf(store),
+          JSON.stringify(group),
         )
       }
-      const joined = Number(store.first('SELECT count(*) AS n FROM join_part WHERE group_id = ?', groupId)?.n)
-      const known = state?.size === null || state === undefined ? undefined : Number(state.size)
-      const complete = !closed && known !== undefined && joined >= known
-      return { joined, size: known, parts: complete ? this.#parts(groupId) : undefined }
     })
   }
 
-  async closeJoin(groupId: string): Promise<void> {
-    await this.#store.write(() => {
-      this.#store.run('INSERT OR IGNORE INTO join_state(group_id) VALUES (?)', groupId)
-      this.#store.run('UPDATE join_state SET closed = 1 WHERE group_id = ?', groupId)
+  loadGroup(groupId: string): Promise<GroupRecord | undefined> {
+    return this.#store.read(() => {
+      const row = this.#store.first(
+        'SELECT record FROM task_group WHERE group_id = ? AND (expires IS NULL OR expires > ?)',
+        groupId,
+        this.#store.clock.now(),
+      )
+      return row === undefined ? undefined : (JSON.parse(String(row.record)) as GroupRecord)
     })
   }
 
   expire(): Promise<number> {
     return this.#store.write(() => {
       const now = this.#store.clock.now()
-      this.#store.run(
-        'DELETE FROM join_part WHERE group_id IN (SELECT group_id FROM join_state WHERE expires <= ?)',
-        now,
-      )
-      this.#store.run('DELETE FROM join_state WHERE expires <= ?', now)
+      dropJoins(this.#store, now)
       return this.#store.run('DELETE FROM result WHERE expires <= ?', now)
     })
   }
@@ -128,12 +130,6 @@ export class SqliteResultStore implements ResultStore {
   async close(): Promise<void> {
     this.#stop()
     await this.#store.close()
-  }
-
-  #parts(groupId: string): JoinPart[] {
-    return this.#store
-      .all('SELECT part FROM join_part WHERE group_id = ? ORDER BY idx, member_id', groupId)
-      .map((row) => JSON.parse(String(row.part)) as JoinPart)
   }
 
   #stop(): void {

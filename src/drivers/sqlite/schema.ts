@@ -10,13 +10,15 @@
  * - `due` of a leased row: it was claimed while it was kept back, and goes back there; null for what was ready.
  * - A lease belongs to a consumer, not to a message: renewing it is one row however much is in flight, and whoever finds
  *   it lapsed moves all of its messages back at once.
+ * - `join_state` counts what is in `join_part`: `added` members were brought along by others, `failed` is the first member
+ *   that did not succeed. See `joins.ts`.
  * - `counter` numbers the saved results: a subscriber who has seen one number finds all that came after it.
  */
 import { CeleriacError } from '../../errors.ts'
 import type { Database } from './binding.ts'
 
 /** Raised when the tables change; a file of a version without an upgrade is refused. */
-const schemaVersion = 3
+const schemaVersion = 4
 
 /** Buckets, slots and claims, see `broker/limiter.ts` and `broker/token-bucket.ts`. There may be many of the first and the last. */
 const limitTables = `
@@ -30,6 +32,11 @@ CREATE TABLE slot(
 
 CREATE TABLE claim(key TEXT PRIMARY KEY, value TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX claim_expires ON claim(expires);
+`
+
+/** Who belongs to a group, as JSON. */
+const groupTable = `
+CREATE TABLE task_group(group_id TEXT PRIMARY KEY, expires INTEGER, record TEXT NOT NULL) WITHOUT ROWID;
 `
 
 const tables = `
@@ -60,8 +67,9 @@ CREATE TABLE result(
 CREATE TABLE counter(value INTEGER NOT NULL);
 INSERT INTO counter VALUES (0);
 
-CREATE TABLE join_state(group_id TEXT PRIMARY KEY, size INTEGER, closed INTEGER NOT NULL DEFAULT 0, expires INTEGER)
-  WITHOUT ROWID;
+CREATE TABLE join_state(
+  group_id TEXT PRIMARY KEY, size INTEGER, closed INTEGER NOT NULL DEFAULT 0, expires INTEGER,
+  joined INTEGER NOT NULL DEFAULT 0, added INTEGER NOT NULL DEFAULT 0, failed TEXT) WITHOUT ROWID;
 
 CREATE TABLE join_part(group_id TEXT, member_id TEXT, idx INTEGER NOT NULL, part TEXT NOT NULL,
   PRIMARY KEY(group_id, member_id)) WITHOUT ROWID;
@@ -70,12 +78,15 @@ CREATE TABLE lock(name TEXT PRIMARY KEY, token INTEGER NOT NULL, expires INTEGER
 
 CREATE TABLE bus(id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, topic TEXT NOT NULL, reply_to TEXT,
   payload TEXT NOT NULL, headers TEXT NOT NULL DEFAULT '{}');
-${limitTables}`
+${limitTables}${groupTable}`
 
 /** What brings a file of an older version to the next one. */
 const upgrades: Readonly<Record<number, string>> = {
   1: 'ALTER TABLE leased ADD COLUMN due INTEGER',
   2: `ALTER TABLE bus ADD COLUMN headers TEXT NOT NULL DEFAULT '{}'; ${limitTables}`,
+  3: `ALTER TABLE join_state ADD COLUMN joined INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE join_state ADD COLUMN added INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE join_state ADD COLUMN failed TEXT; ${groupTable}`,
 }
 
 /**
