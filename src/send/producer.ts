@@ -15,7 +15,7 @@ import { toJsonValue } from '../json.ts'
 import { AsyncResult, type ResultSource, storeOf } from '../result/async-result.ts'
 import { type GroupResult, groupResult } from '../result/group-result.ts'
 import type { ResultRecord, ResultStore } from '../result/result-store.ts'
-import { mappedTask, mapTask, starmapTask } from '../task/builtins.ts'
+import { accumulateTask, mappedTask, mapTask, starmapTask } from '../task/builtins.ts'
 import { type CallOptions, etaOf, expiresOf, refuseMessageHeaders } from '../task/call-options.ts'
 import { runningTask } from '../task/context.ts'
 import { inputFromWire, validate, type WireArguments } from '../task/input.ts'
@@ -75,6 +75,8 @@ export interface Predecessor {
   readonly rootId: string
   readonly id: string | null
   readonly replyTo: string | null
+  /** The queue that it came from: somebody there runs what every worker has. */
+  readonly queue: string
 }
 
 /** What follows a task, ready to go. */
@@ -143,7 +145,7 @@ export class Producer implements Sender {
   /** What follows a task, as messages and PENDING records that its settlement takes along. */
   successors(after: Predecessor, { tasks, groups }: Started): Following {
     const nowMs = this.#parts.clock.now()
-    const position = { rootId: after.rootId, parentId: after.id, replyTo: after.replyTo }
+    const position = { rootId: after.rootId, parentId: after.id, replyTo: after.replyTo, queue: after.queue }
     const calls = tasks.map((successor) => this.#successorCall(position, successor, nowMs))
     return {
       publish: calls.map((call) => this.#encode(call, nowMs)),
@@ -357,7 +359,7 @@ export class Producer implements Sender {
   }
 
   #successorCall(
-    after: Position & { readonly replyTo: string | null },
+    after: Position & { readonly replyTo: string | null; readonly queue?: string },
     { signature, partialArgs, chain }: Successor,
     nowMs: number,
   ): TaskCall {
@@ -373,6 +375,7 @@ export class Producer implements Sender {
     const { celeriac } = options
     return {
       ...call,
+      ...(task === accumulateTask && after.queue !== undefined && options.queue == null && { queue: after.queue }),
       embed,
       groupId: options.group_id ?? null,
       groupIndex: options.group_index ?? null,

@@ -2,12 +2,13 @@
 import type { AnyCanvas, AnySignature, Told } from '../canvas/canvas.ts'
 import { toMs } from '../duration.ts'
 import { toJsonValue } from '../json.ts'
+import { accumulateTask } from '../task/builtins.ts'
 import type { CallOptions } from '../task/call-options.ts'
 import type { NewId } from './derived-id.ts'
 import { isoDate } from './message.ts'
 import type { CeleriacOptions, WireOptions, WireSignature } from './wire.ts'
 import { turnedPriority } from './wire-options.ts'
-import { groupOf, queueIn } from './wire-shape.ts'
+import { groupOf, queueIn, tailOf } from './wire-shape.ts'
 
 export interface WireParts {
   /** A plain call, routed and with its id. */
@@ -16,8 +17,11 @@ export interface WireParts {
   readonly unsetPriority: number
 }
 
-/** @param options further ones of the call, over those that it was told */
-export function wireOf(canvas: AnyCanvas, options: CallOptions, parts: WireParts): WireSignature {
+/**
+ * @param options further ones of the call, over those that it was told
+ * @param isFollowed whether a step or a body comes behind it, so that a group at its end is the header of a chord
+ */
+export function wireOf(canvas: AnyCanvas, options: CallOptions, parts: WireParts, isFollowed = false): WireSignature {
   const { taskId, ...own } = { ...canvas.told.options, ...options }
   const told = toldOf(canvas.told, parts)
   switch (canvas.kind) {
@@ -29,17 +33,20 @@ export function wireOf(canvas: AnyCanvas, options: CallOptions, parts: WireParts
       const last = canvas.steps.length - 1
       const tasks = canvas.steps.map((step, index) => {
         const forStep = { ...(index === 0 && own), ...(index === last && taskId !== undefined && { taskId }) }
-        return wireOf(step, forStep, parts)
+        return wireOf(step, forStep, parts, isFollowed || index < last)
       })
       return composed('chain', { tasks: tasks.map((task) => stamped(task, canvas.told)) }, told)
     }
     case 'group': {
-      const tasks = canvas.members.map((member) => stamped(wireOf(member, own, parts), canvas.told))
+      const wires = canvas.members.map((member) => stamped(wireOf(member, own, parts, isFollowed), canvas.told))
+      // Celery's workers count such members wrongly (5.2): they start them with a size of their own.
+      const tasks = isFollowed ? wires.map((wire) => (endsInGroup(wire) ? gathered(wire, parts.newId) : wire)) : wires
       return { ...groupOf(tasks, { ...told, task_id: taskId ?? parts.newId() }) }
     }
     case 'chord': {
-      const header = stamped(wireOf(canvas.header, own, parts), canvas.told)
-      const body = stamped(wireOf(canvas.body, taskId === undefined ? {} : { taskId }, parts), canvas.told)
+      const header = stamped(wireOf(canvas.header, own, parts, true), canvas.told)
+      const forBody = taskId === undefined ? {} : { taskId }
+      const body = stamped(wireOf(canvas.body, forBody, parts, isFollowed), canvas.told)
       const onError = canvas.fate === 'fail' ? {} : { celeriac: { onError: canvas.fate } }
       return composed(
         'chord',
@@ -48,6 +55,11 @@ export function wireOf(canvas: AnyCanvas, options: CallOptions, parts: WireParts
       )
     }
   }
+}
+
+/** Whether it is several tasks in the end, without being a group as such. */
+function endsInGroup(wire: WireSignature): boolean {
+  return wire.subtask_type !== 'group' && typeof tailOf(wire) !== 'string'
 }
 
 /** The fields alone, so that also what came from another process will do. */
@@ -111,7 +123,7 @@ export function plainOptions(options: CallOptions, unsetPriority: number): WireO
 export function gathered(signature: WireSignature, newId: NewId): WireSignature {
   const queue = queueIn([signature])
   const gather: WireSignature = {
-    task: 'celery.accumulate',
+    task: accumulateTask,
     args: [],
     kwargs: { index: 0 },
     options: { task_id: newId(), ...(queue !== undefined && { queue }) },

@@ -1,6 +1,7 @@
 /** What the sender of a composed signature gets to hold: the result of its end, each result knowing the one before it. */
 import { AsyncResult, type ResultSource } from '../result/async-result.ts'
 import { GroupResult, groupResult } from '../result/group-result.ts'
+import { accumulateTask } from '../task/builtins.ts'
 import type { WireSignature } from './wire.ts'
 import { stepsOf, tailOf } from './wire-shape.ts'
 import { chordParts } from './wire-signature.ts'
@@ -32,9 +33,7 @@ export function resultOfWire(
       const id = signature.options.task_id as string
       const result = new AsyncResult(id, sourceOf(id), before)
       // A group of nothing at the end of a chain: see `wire-shape.ts`.
-      return signature.task === 'celery.accumulate' && signature.immutable
-        ? new GroupResult(id, [], source, result)
-        : result
+      return signature.task === accumulateTask && signature.immutable ? new GroupResult(id, [], source, result) : result
     }
   }
 }

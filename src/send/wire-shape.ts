@@ -6,6 +6,7 @@
  * ends in a group without members ends in a task that gives an empty list.
  */
 import type { GroupMember } from '../result/result-store.ts'
+import { accumulateTask } from '../task/builtins.ts'
 import type { NewId } from './derived-id.ts'
 import type { WireOptions, WireSignature } from './wire.ts'
 import { chordParts, partsOf } from './wire-signature.ts'
@@ -101,7 +102,7 @@ function chordOf(header: WireSignature, body: WireSignature): WireSignature {
 function nothingAfter({ options }: WireSignature, steps: readonly WireSignature[]): WireSignature {
   const queue = queueIn(steps)
   const forTask = { ...options, ...(queue !== undefined && { queue }) }
-  return { task: 'celery.accumulate', args: [], kwargs: {}, options: forTask, subtask_type: null, immutable: true }
+  return { task: accumulateTask, args: [], kwargs: {}, options: forTask, subtask_type: null, immutable: true }
 }
 
 /** The queue of the first task among them that names one. */

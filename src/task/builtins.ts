@@ -9,6 +9,8 @@ import type { Registry, TaskDefinition } from './registry.ts'
 
 export const mapTask = 'celery.map'
 export const starmapTask = 'celery.starmap'
+/** Gives its arguments as a list, or the one at `index`. */
+export const accumulateTask = 'celery.accumulate'
 
 type Run = TaskDefinition['run']
 
@@ -21,7 +23,7 @@ export function builtinTasks(registry: Registry): TaskDefinition[] {
   const runs: Readonly<Record<string, Run>> = {
     [mapTask]: forEach((item) => [item]),
     [starmapTask]: forEach((item) => (Array.isArray(item) ? item : [item])),
-    'celery.accumulate': (args, { index }) => (typeof index === 'number' ? args[index] : args),
+    [accumulateTask]: (args, { index }) => (typeof index === 'number' ? args[index] : args),
   }
   return Object.entries(runs).map(([name, run]) => ({
     name,

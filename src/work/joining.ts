@@ -47,6 +47,8 @@ export interface Joined extends Effects {
 export interface JoiningParts extends RecordParts {
   readonly results: ResultStore | undefined
   readonly producer: Producer
+  /** The queue of the member. */
+  readonly queue: string
 }
 
 /** Whether there is anything to ask for. */
@@ -171,7 +173,8 @@ class Joining {
 
   async #start(started: Started, results: ResultStore): Promise<void> {
     const { rootId, parentId, replyTo } = this.#message
-    const { publish, save, groups } = this.#parts.producer.successors({ rootId, id: parentId, replyTo }, started)
+    const { producer, queue } = this.#parts
+    const { publish, save, groups } = producer.successors({ rootId, id: parentId, replyTo, queue }, started)
     await beginGroups(groups, results)
     this.#publish.push(...publish)
     this.#save.push(...save)

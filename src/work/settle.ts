@@ -73,7 +73,10 @@ function commit(delivery: Delivery, effects: Effects | undefined, { broker, resu
 /** With joins, which are asked before and closed after: see `joining.ts`. */
 async function commitJoined(settled: Settled, ending: Ending, parts: SettleParts): Promise<void> {
   const { delivery, message } = settled
-  const { closing, cancelled, ...effects } = await joining(ending, message as TaskMessage, parts)
+  const { closing, cancelled, ...effects } = await joining(ending, message as TaskMessage, {
+    ...parts,
+    queue: delivery.queue,
+  })
   await commit(delivery, effects, parts)
   // What is not closed expires, and what is not cancelled runs in vain: neither is worth a second run.
   await Promise.allSettled(closing.map((groupId) => parts.results?.closeJoin(groupId)))
@@ -118,11 +121,12 @@ function success(
   let stored: unknown
   let next: Following
   let ends: readonly MemberEnd[]
+  const after = { ...message, queue: attempt.delivery.queue }
   try {
     stored = toJsonValue(value)
-    next = parts.producer.successors(message, afterSuccess(message, value))
+    next = parts.producer.successors(after, afterSuccess(message, value))
     const { size, ...more } = parts.producer.additions(message, added, attempt.fence)
-    if (added.length > 0) next = together(next, parts.producer.successors(message, more))
+    if (added.length > 0) next = together(next, parts.producer.successors(after, more))
     ends = endOf(message, 'SUCCESS', stored, size)
   } catch (error) {
     // A value that cannot be stored or handed on will not be another one the next time.
@@ -149,7 +153,7 @@ function replaced(attempt: Attempt, canvas: AnyCanvas, parts: SettleParts): Endi
   try {
     const started = parts.producer.replacement(message, canvas, fence)
     const { rootId, parentId: id, replyTo } = message
-    return parts.producer.successors({ rootId, id, replyTo }, started)
+    return parts.producer.successors({ rootId, id, replyTo, queue: delivery.queue }, started)
   } catch (error) {
     return failure({ delivery, message, attempt }, error, 'failed', parts)
   }
@@ -240,7 +244,7 @@ function remaining(properties: Properties, expiresMs: number | null, nowMs: numb
 /** FAILURE for the task and for the steps that will not run, error callbacks, and the message to the dead letters. */
 function failure({ delivery, message, attempt }: Settled, error: unknown, reason: string, parts: SettleParts): Ending {
   const { name, message: text } = nameAndMessage(error)
-  const errbacks = errorCallbacks(message, parts)
+  const errbacks = errorCallbacks(message, delivery.queue, parts)
   const dead = deadLetterOf(delivery.message, afterAttempt(message, delivery, error, parts), {
     reason,
     error: { type: name, message: `${text}${errbacks.problem}`, traceback: tracebackOf(error) },
@@ -263,11 +267,15 @@ function failure({ delivery, message, attempt }: Settled, error: unknown, reason
 /** Those that cannot be sent must not keep the failure from being stored; the dead letter names the problem. */
 function errorCallbacks(
   message: TaskMessage | undefined,
+  queue: string,
   { producer }: SettleParts,
 ): Omit<Following, 'ids'> & { problem: string } {
   if (message === undefined) return { publish: [], save: [], groups: [], problem: '' }
   try {
-    return { ...producer.successors(message, afterFailure(message.id, message.embed.errbacks)), problem: '' }
+    return {
+      ...producer.successors({ ...message, queue }, afterFailure(message.id, message.embed.errbacks)),
+      problem: '',
+    }
   } catch (error) {
     return {
       publish: [],

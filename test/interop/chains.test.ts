@@ -90,36 +90,3 @@ app.send_task("ts.echo", ["linked"], link=[app.signature("py.note", args=["py ca
     })
   })
 })
-
-describeWith(['redis-server', 'python'], "Python's chords", () => {
-  let site: Site
-  beforeAll(async () => {
-    site = await openSite('redis')
-    await site.startPythonWorker()
-    await site.app.worker({ queues: ['ts'] })
-  })
-
-  it('may end in a task of ours', async () => {
-    const values = await site.python.run(
-      'chord([s("py.add", 1, 2), s("py.add", 3, 4)], s("ts.echo")).apply_async().get(timeout=10)',
-    )
-
-    expect(values).toEqual([[3, 7]])
-  })
-
-  it('cannot have members of ours yet, and fail at once saying so', async () => {
-    const waiting = site.python.run(
-      'chord([s("ts.add", 1, 2), s("py.add", 3, 4)], s("py.echo")).apply_async().get(timeout=10)',
-    )
-
-    await expect(waiting).rejects.toThrow('it is a member of a chord, which this version cannot complete')
-  })
-
-  it('cannot be started by a task of ours yet, which fails saying so', async () => {
-    const waiting = site.python.run(
-      'chain(s("ts.add", 1, 2), group(s("py.add", 3), s("py.add", 4)), s("py.echo")).apply_async().get(timeout=10)',
-    )
-
-    await expect(waiting).rejects.toThrow('a chord inside a message cannot be started here')
-  })
-})

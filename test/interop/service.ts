@@ -1,7 +1,7 @@
 /** Our service: the TypeScript twins of the tasks in `python/service.py`. */
 import { appendFileSync, existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Celeriac } from 'celeriac'
+import { type Celeriac, group } from 'celeriac'
 
 export class OutOfStock extends Error {
   override readonly name = 'OutOfStock'
@@ -50,6 +50,20 @@ export function defineTasks(app: Celeriac, log: string) {
       timelimit: ctx.headers.timelimit,
       mine: ctx.headers.mine,
     })),
+
+    sum: app.task('ts.sum', (numbers: number[]) => numbers.reduce((all, n) => all + n, 0)),
+
+    /** Adds Python members to the chord it is in. */
+    grow: app.task('ts.grow', { bind: true }, (ctx, n: number) => {
+      for (let more = 0; more < n; more++) ctx.addToChord(app.remote<[number, number], number>('py.add').s(100, more))
+      return n
+    }),
+
+    /** Goes on as a group of both languages. */
+    become: app.task('ts.become', { bind: true }, (ctx, x: number): number[] => {
+      const add = app.remote<[number, number], number>('ts.add')
+      throw ctx.replace(group(app.remote<[number, number], number>('py.add').s(x, 1), add.s(x, 2)))
+    }),
 
     /** Runs until the file `gate` exists. */
     hold: app.task('both.hold', { bind: true }, async (ctx, gate: string) => {

@@ -37,6 +37,8 @@ export interface SiteOptions {
   readonly visibilityS?: number
   /** Of every queue on RabbitMQ. @default queues without priorities */
   readonly maxPriority?: number
+  /** Results of both languages on a Redis of their own, whatever the broker is. @default where each has them by itself */
+  readonly resultsOnRedis?: boolean
   /** Further options of our application. */
   readonly app?: CeleriacOptions
 }
@@ -147,7 +149,8 @@ async function onRedis({ visibilityS }: SiteOptions): Promise<Server> {
   return { url: `${url}${visibility}`, results, backend: results, waiting: undefined }
 }
 
-async function onRabbitmq({ maxPriority }: SiteOptions): Promise<Server> {
+async function onRabbitmq({ maxPriority, resultsOnRedis = false }: SiteOptions): Promise<Server> {
+  const redis = resultsOnRedis ? (await startRedis()).url : undefined
   const { url, vhost, api } = await rabbitmq()
   const priorities = maxPriority === undefined ? '' : `?max_priority=${maxPriority}`
   const counting = await connect(url)
@@ -162,7 +165,7 @@ async function onRabbitmq({ maxPriority }: SiteOptions): Promise<Server> {
     for (const delay of delays) delayed += await ready(delay)
     return { ready: await ready(queue), delayed }
   }
-  return { url: `${url}${priorities}`, results: true, backend: 'rpc://', waiting }
+  return { url: `${url}${priorities}`, results: redis ?? true, backend: redis ?? 'rpc://', waiting }
 }
 
 export function until(condition: () => boolean | Promise<boolean>, timeout = 15_000): Promise<unknown> {

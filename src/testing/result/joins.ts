@@ -118,4 +118,72 @@ export function joins(declare: Declare<ResultFixture>): void {
 
     expect(await store.join(right, { part: part(1) })).toEqual({ joined: 1, size: undefined, parts: undefined })
   })
+
+  declare('tells the first member that failed, until that succeeds after all', async ({ store, peer }) => {
+    const group = uniqueName('group')
+    const failed = (index: number): JoinPart => ({ ...part(index, { exc_type: 'Error' }), state: 'FAILURE' })
+    await store.join(group, { part: part(0), size: 3 })
+
+    const first = await store.join(group, { part: failed(1) })
+    const second = await (await peer()).join(group, { part: failed(2) })
+    const again = await store.join(group, { part: failed(1) })
+    const mended = await store.join(group, { part: part(1) })
+
+    expect([first.failed, second.failed, again.failed]).toEqual(['member-1', 'member-1', 'member-1'])
+    expect(second).toMatchObject({ joined: 3, size: 3 })
+    expect(mended.failed).toBeUndefined()
+    expect(mended.parts?.map(({ state }) => state)).toEqual(['SUCCESS', 'SUCCESS', 'FAILURE'])
+    expect((await store.join(group, { part: part(2) })).parts).toEqual([part(0), part(1), part(2)])
+  })
+
+  declare('never lets a failure take the place of a success', async ({ store }) => {
+    const group = uniqueName('group')
+    await store.join(group, { part: part(0), size: 1 })
+
+    const progress = await store.join(group, { part: { ...part(0, null), state: 'FAILURE' } })
+
+    expect(progress).toEqual({ joined: 1, size: 1, parts: [part(0)], failed: undefined })
+  })
+
+  declare('waits for members that others bring along, and counts these once', async ({ store, peer }) => {
+    const group = uniqueName('group')
+    await store.join(group, { size: 1 })
+
+    const grown = await store.join(group, { part: { ...part(0), added: 2 } })
+    await (await peer()).join(group, { part: { ...part(0), added: 2 } })
+    await store.join(group, { part: part(1) })
+
+    expect(grown).toMatchObject({ joined: 1, size: 3, parts: undefined })
+    expect((await store.join(group, { part: part(2) })).parts).toHaveLength(3)
+  })
+
+  declare('tells which joins are open, the oldest first', async ({ store, peer }) => {
+    const [first, second, closed] = [uniqueName('first'), uniqueName('second'), uniqueName('closed')]
+    await store.join(first, { size: 2 })
+    await store.join(second, { part: { ...part(0), state: 'FAILURE' } })
+    await store.join(closed, { size: 1 })
+    await store.closeJoin(closed)
+
+    const open = (await (await peer()).openJoins(1_000)).filter(({ groupId }) =>
+      [first, second, closed].includes(groupId),
+    )
+
+    expect(open).toEqual([
+      { groupId: first, joined: 0, size: 2, failed: undefined },
+      { groupId: second, joined: 1, size: undefined, failed: 'member-0' },
+    ])
+  })
+
+  declare('keeps who belongs to a group', async ({ store, peer }) => {
+    const id = uniqueName('group')
+    const members = ['a', { groupId: 'inner', members: ['b', 'c'] }]
+    const group = { groupId: id, members, starts: ['x', 'b', 'c'], bodyId: 'body' }
+
+    await store.saveGroups([group])
+    await store.saveGroups([{ ...group, groupId: `${id}-2`, bodyId: null }], true)
+
+    expect(await (await peer()).loadGroup(id)).toEqual(group)
+    expect(await store.loadGroup(`${id}-2`)).toEqual({ ...group, groupId: `${id}-2`, bodyId: null })
+    expect(await store.loadGroup(uniqueName('nobody'))).toBeUndefined()
+  })
 }

@@ -10,6 +10,7 @@ import traceback
 from datetime import datetime, timedelta, timezone
 
 from celery import chain, chord, group, signature
+from celery.canvas import chunks, xmap, xstarmap
 from celery.result import AsyncResult
 
 from service import app
@@ -23,6 +24,9 @@ scope = {
     "AsyncResult": lambda task_id: AsyncResult(task_id, app=app),
     "chain": chain,
     "chord": chord,
+    "chunks": chunks,
+    "xmap": xmap,
+    "xstarmap": xstarmap,
     "group": group,
     "signature": signature,
     "datetime": datetime,

@@ -3,7 +3,7 @@
 import os
 import time
 
-from celery import Celery
+from celery import Celery, group
 from kombu import Queue
 
 app = Celery("service", broker=os.environ["BROKER"], backend=os.environ["BACKEND"])
@@ -109,3 +109,22 @@ def hold(self, gate):
 def count(number):
     note(f"py {number}")
     return number
+
+
+@app.task(name="py.sum")
+def total(numbers):
+    return sum(numbers)
+
+
+@app.task(name="py.grow", bind=True)
+def grow(self, name, n):
+    """Adds members of another language to the chord it is in."""
+    for more in range(n):
+        self.add_to_chord(app.signature(name, args=[100, more]))
+    return n
+
+
+@app.task(name="py.become", bind=True)
+def become(self, name, x):
+    """Goes on as a group of another language's tasks."""
+    raise self.replace(group(app.signature(name, args=[x, 1]), app.signature(name, args=[x, 2])))
