@@ -37,23 +37,30 @@ export class GroupResult<T = unknown> {
   /** The step before it, where it ends a chain sent from here. */
   readonly parent: AsyncResult | GroupResult | undefined
   readonly #source: ResultSource | undefined
+  readonly #awaited: readonly string[]
 
-  /** @param source undefined for a group without members */
+  /**
+   * @param source undefined for a group without members
+   * @param awaited ids of tasks that must have ended too, though they give none of its values
+   */
   constructor(
     id: string,
     results: readonly (AsyncResult | GroupResult)[],
     source: ResultSource | undefined,
     parent?: AsyncResult | GroupResult,
+    awaited: readonly string[] = [],
   ) {
     this.id = id
     this.results = results
     this.parent = parent
     this.#source = source
+    this.#awaited = awaited
   }
 
-  /** Ids of the members, those of groups within it among them. */
+  /** Ids of the members, those of groups within it among them; without members, at the end of a chain, of what ends that. */
   get ids(): string[] {
-    return this.results.flatMap((result) => (result instanceof GroupResult ? result.ids : [result.id]))
+    const members = this.results.flatMap((result) => (result instanceof GroupResult ? result.ids : [result.id]))
+    return [...members, ...this.#awaited]
   }
 
   /**

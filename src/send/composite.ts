@@ -6,7 +6,7 @@
 import type { GroupRecord } from '../result/result-store.ts'
 import type { NewId } from './derived-id.ts'
 import type { WireSignature } from './wire.ts'
-import { frozen, given, membersOf, resolveChord, sizeOf, startsOf, stepsOf, tailOf } from './wire-shape.ts'
+import { frozen, given, membersOf, resolveChord, sizeOf, startsOf, stepsOf, tailOf, withoutFate } from './wire-shape.ts'
 
 /** A signature about to be sent, with what its position gives it. */
 export interface Successor {
@@ -86,7 +86,7 @@ function startGroup({ signature, partialArgs, chain }: Successor, started: Start
 function startChord({ signature, partialArgs, chain }: Successor, started: Started): void {
   const { groupId, members, structure, size, body } = resolveChord(signature, chain ?? [])
   if (size === 0) {
-    return start({ signature: body, partialArgs: [structure.map(emptyOf)], chain: null }, started)
+    return start({ signature: withoutFate(body), partialArgs: [structure.map(emptyOf)], chain: null }, started)
   }
   const own = [...partialArgs, ...signature.args]
   const starts = unlessSame(members.flatMap(startsOf), structure)

@@ -8,7 +8,7 @@ import type { NewId } from './derived-id.ts'
 import { isoDate } from './message.ts'
 import type { CeleriacOptions, WireOptions, WireSignature } from './wire.ts'
 import { turnedPriority } from './wire-options.ts'
-import { groupOf, queueIn, tailOf } from './wire-shape.ts'
+import { bodyAfter, groupOf, queueIn, tailOf } from './wire-shape.ts'
 
 export interface WireParts {
   /** A plain call, routed and with its id. */
@@ -46,7 +46,8 @@ export function wireOf(canvas: AnyCanvas, options: CallOptions, parts: WireParts
     case 'chord': {
       const header = stamped(wireOf(canvas.header, own, parts, true), canvas.told)
       const forBody = taskId === undefined ? {} : { taskId }
-      const body = stamped(wireOf(canvas.body, forBody, parts, isFollowed), canvas.told)
+      const wire = stamped(wireOf(canvas.body, forBody, parts, isFollowed), canvas.told)
+      const body = bodyAfter(wire, [header])
       const onError = canvas.fate === 'fail' ? {} : { celeriac: { onError: canvas.fate } }
       return composed(
         'chord',

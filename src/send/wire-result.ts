@@ -33,7 +33,8 @@ export function resultOfWire(
       const id = signature.options.task_id as string
       const result = new AsyncResult(id, sourceOf(id), before)
       // A group of nothing at the end of a chain: see `wire-shape.ts`.
-      return signature.task === accumulateTask && signature.immutable ? new GroupResult(id, [], source, result) : result
+      const isNothing = signature.task === accumulateTask && signature.immutable
+      return isNothing ? new GroupResult(id, signature.args.map(emptyResult), source, result, [id]) : result
     }
   }
 }
@@ -41,4 +42,9 @@ export function resultOfWire(
 function groupOf(signature: WireSignature, source: ResultSource, before: AnyResult | undefined): GroupResult {
   const tail = tailOf(signature)
   return groupResult(typeof tail === 'string' ? { groupId: tail, members: [] } : tail, source, before)
+}
+
+/** Of a list that holds nothing but such lists. */
+function emptyResult(list: unknown): GroupResult {
+  return new GroupResult('', (list as unknown[]).map(emptyResult), undefined)
 }

@@ -40,7 +40,7 @@ export function frozen(signature: WireSignature, newId: NewId): WireSignature {
       const groupId = headerOptions.task_id ?? options.task_id ?? newId()
       const tasks = header.map((member) => frozen(member, newId))
       const group = groupOf(tasks, { ...headerOptions, task_id: groupId })
-      return { ...signature, kwargs: { ...kwargs, header: group, body: frozen(body, newId) } }
+      return { ...signature, kwargs: { ...kwargs, header: group, body: bodyAfter(frozen(body, newId), tasks) } }
     }
     default:
       return { ...signature, options: withId(options, newId) }
@@ -98,11 +98,21 @@ function chordOf(header: WireSignature, body: WireSignature): WireSignature {
   return { task: 'celery.chord', args: [], kwargs, options: {}, subtask_type: 'chord', immutable: false }
 }
 
-/** A task that gives an empty list, where a worker for the other steps finds it. */
-function nothingAfter({ options }: WireSignature, steps: readonly WireSignature[]): WireSignature {
+/** A body that is a group of nothing becomes a task, which ends when it should. */
+export function bodyAfter(body: WireSignature, header: readonly WireSignature[]): WireSignature {
+  return body.subtask_type === 'group' && countOf(body) === 0 ? nothingAfter(body, header) : body
+}
+
+/** A task that gives an empty list, or one of such lists, where a worker for the other steps finds it. */
+function nothingAfter(group: WireSignature, steps: readonly WireSignature[]): WireSignature {
   const queue = queueIn(steps)
-  const forTask = { ...options, ...(queue !== undefined && { queue }) }
-  return { task: accumulateTask, args: [], kwargs: {}, options: forTask, subtask_type: null, immutable: true }
+  const forTask = { ...group.options, ...(queue !== undefined && { queue }) }
+  const lists = partsOf(group).map(emptyLists)
+  return { task: accumulateTask, args: lists, kwargs: {}, options: forTask, subtask_type: null, immutable: true }
+}
+
+function emptyLists(group: WireSignature): unknown[] {
+  return partsOf(group).map(emptyLists)
 }
 
 /** The queue of the first task among them that names one. */
@@ -237,4 +247,12 @@ function joined(own: unknown, more: unknown): unknown[] | undefined {
 /** Without what is undefined. */
 export function given(options: Readonly<Record<string, unknown>>): WireOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}
+
+/** The body for itself: what a failure in its header means is not for what it consists of. */
+export function withoutFate(body: WireSignature): WireSignature {
+  const { celeriac, ...options } = body.options
+  if (celeriac?.onError === undefined) return body
+  const { onError: _fate, ...rest } = celeriac
+  return { ...body, options: { ...options, ...(Object.keys(rest).length > 0 && { celeriac: rest }) } }
 }

@@ -20,6 +20,7 @@ import type { TaskMessage } from '../send/message.ts'
 import { firstOf, placesOfUnsent, reportersOf } from '../send/places.ts'
 import type { Producer } from '../send/producer.ts'
 import type { WireOptions, WireSignature } from '../send/wire.ts'
+import { withoutFate } from '../send/wire-shape.ts'
 import { type RecordParts, unsentRecords } from './records.ts'
 
 /** A member of a chord's header that has ended, or will never run. */
@@ -142,7 +143,10 @@ class Joining {
     const values = arranged((await results.loadGroup(groupId))?.members, parts, settles ? settled : valueIn)
     this.#closing.push(groupId)
     try {
-      await this.#start(expand({ signature: body, partialArgs: [values], chain: null }, derivedIds(groupId)), results)
+      await this.#start(
+        expand({ signature: withoutFate(body), partialArgs: [values], chain: null }, derivedIds(groupId)),
+        results,
+      )
     } catch (error) {
       // Values that cannot be handed on will not be others the next time.
       const { name, message } = nameAndMessage(error)

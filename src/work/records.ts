@@ -60,11 +60,12 @@ export function unsentRecords(
 ): ResultRecord[] {
   const nowMs = clock.now()
   const ended = { status, result: error, traceback: null, dateDone: isoDate(nowMs), doneAt: nowMs }
-  const unsent = { worker: null, retries: 0, sentAt: null, startedAt: null, fence: 0 }
+  const unsent = { worker: null, retries: 0, sentAt: null, startedAt: null }
   return places.flatMap(({ signature: { task, options }, parentId, children }): ResultRecord[] => {
     if (options.task_id === undefined || options.ignore_result === true) return []
     const own = { taskId: options.task_id, name: task, queue: options.queue ?? null }
     const place = { parentId, rootId, groupId: options.group_id ?? null, replyTo: options.reply_to ?? replyTo }
-    return [{ ...ended, ...unsent, ...own, ...place, children }]
+    // One that takes the place of a task which had been tried must not be older than that.
+    return [{ ...ended, ...unsent, ...own, ...place, children, fence: options.celeriac?.fence ?? 0 }]
   })
 }
