@@ -23,6 +23,7 @@ import { isInChild } from './pool/in-child.ts'
 import type { AsyncResult } from './result/async-result.ts'
 import type { GroupResult } from './result/group-result.ts'
 import type { ResultStore } from './result/result-store.ts'
+import type { WaitingJoin } from './result/why.ts'
 import { Content } from './send/content.ts'
 import { DeadLetters } from './send/dead-letters.ts'
 import { Producer } from './send/producer.ts'
@@ -227,6 +228,15 @@ export class Celeriac {
    */
   group(id: string): Promise<GroupResult | undefined> {
     return this.#open.producer.group(id)
+  }
+
+  /**
+   * Chords that wait for members of their header, the oldest first, and why; `isStuck` marks those that nothing will
+   * complete any more. The application must be open.
+   * @throws CeleriacError `RESULTS_DISABLED`, `UNSUPPORTED` for results that cannot be joined
+   */
+  waitingJoins(): Promise<WaitingJoin[]> {
+    return this.#open.producer.waitingJoins()
   }
 
   /** The broker. The application must be open. */

@@ -80,6 +80,7 @@ export type {
 } from './result/result-store.ts'
 export { isReady, type TaskState } from './result/states.ts'
 export type { ResultNode } from './result/tree.ts'
+export type { WaitingJoin, Why } from './result/why.ts'
 export type { DeadLetter, DeadLetterChoice, DeadLetters, RedriveOptions } from './send/dead-letters.ts'
 export type { Route, TaskRoutes } from './send/router.ts'
 export type { BinarySerializer, Serializer, TextSerializer } from './send/serializer.ts'

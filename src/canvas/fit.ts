@@ -4,7 +4,7 @@ import type { AnyCanvas, End } from './canvas.ts'
 /** What a canvas gives: a value; of a group the list of its members' values. */
 export type Gives<Step> = Step extends { readonly types: { readonly gives: infer G } } ? G : never
 
-/** What it still needs: `[]` nothing, `[T]` one value, `[] | [unknown]` whatever comes, `never` what nothing fits. */
+/** What it still needs: `[]` nothing, `[T]` one value, `[] | [unknown]` whatever comes. */
 export type Takes<Step> = Step extends { readonly types: { readonly takes: (...values: infer T) => void } } ? T : never
 
 /** Whether its result is that of one task, or of a group. */
@@ -47,10 +47,12 @@ export type Last<Steps extends readonly unknown[]> = Steps extends readonly [...
 /** What the members of a group give, in their order. */
 export type GivesAll<Members extends readonly unknown[]> = { -readonly [At in keyof Members]: Gives<Members[At]> }
 
-/** What all of the members take; `never` where some need a value and others have all they need. */
+/** What all of the members take. Where some need a value and others have all they need, nothing fits. */
 export type TakesAll<Members extends readonly unknown[]> = number extends Members['length']
   ? Takes<Members[number]>
-  : MeetAll<Members, [] | [unknown]>
+  : [MeetAll<Members, [] | [unknown]>] extends [never]
+    ? [Mismatch<'the members of this group do not take the same', never, Takes<Members[number]>>]
+    : MeetAll<Members, [] | [unknown]>
 
 type MeetAll<Members extends readonly unknown[], Taken> = Members extends readonly [infer Member, ...infer Rest]
   ? MeetAll<Rest, Meet<Taken, Takes<Member>>>

@@ -7,6 +7,8 @@ import type { AsyncResult } from '../result/async-result.ts'
 import type { ResultRecord } from '../result/result-store.ts'
 import { isReady } from '../result/states.ts'
 import { describeError } from '../result/stored-error.ts'
+import type { ResultNode } from '../result/tree.ts'
+import { describeWhy } from '../result/why.ts'
 import { userFrames } from '../stack.ts'
 import { addConnectionFlags, type ConnectionFlags, withApp } from './connection.ts'
 import { exitCodes } from './failure.ts'
@@ -17,6 +19,7 @@ import { duration } from './values.ts'
 
 interface ResultFlags extends ConnectionFlags {
   readonly tree?: true
+  readonly why?: true
   readonly wait?: Duration | true
   readonly json?: true
 }
@@ -29,6 +32,7 @@ export function addResultCommand(program: Command): void {
     .argument('<id>', 'id of the task')
   addConnectionFlags(command)
     .option('--tree', 'the whole pipeline it belongs to, from its first task on')
+    .option('--why', 'what it waits for, and what that waits for')
     .option('--wait [time]', 'wait until it has ended, if given at most this long', duration)
     .option('--json', 'print one JSON object')
     .addHelpText(
@@ -40,6 +44,7 @@ Exit code 1 if the id is not known and, with --wait, if the task did not succeed
 Examples:
   celeriac result 2f1c… -A app.ts
   celeriac result 2f1c… -A app.ts --tree
+  celeriac result 2f1c… -A app.ts --why
   celeriac result 2f1c… -b sqlite://tasks.db --wait=1m --json`,
     )
     .action((id: string, flags: ResultFlags) => withApp(flags, 'existing', (app) => show(app, id, flags)))
@@ -49,13 +54,29 @@ async function show(app: Celeriac, id: string, flags: ResultFlags): Promise<void
   const result = app.result(id)
   if (flags.wait !== undefined) await ended(result, flags.wait)
   const record = await result.info()
-  if (record === undefined) throw unknownId(id)
+  if (record === undefined) {
+    const group = await groupOf(app, id)
+    if (group === undefined) throw unknownId(id)
+    return flags.json ? printJson(group) : print(drawn(group, id))
+  }
+  if (flags.why) {
+    const why = await result.why()
+    return flags.json ? printJson(why) : print(describeWhy(why).join('\n'))
+  }
   if (flags.wait !== undefined && record.status !== 'SUCCESS') process.exitCode = exitCodes.failed
   if (!flags.tree) return flags.json ? printJson(record) : print(describe(record))
   const root = await result.tree()
-  if (flags.json) return printJson(root)
-  const paint = painter(process.stdout)
-  print(drawTree(root, { paint, width: columnsOf(process.stdout), marked: id }))
+  return flags.json ? printJson(root) : print(drawn(root, id))
+}
+
+function drawn(root: ResultNode, id: string): string {
+  return drawTree(root, { paint: painter(process.stdout), width: columnsOf(process.stdout), marked: id })
+}
+
+/** The tree of a group, if that is what the id is of. */
+async function groupOf(app: Celeriac, id: string): Promise<ResultNode | undefined> {
+  if (app.results?.joins !== true) return undefined
+  return (await app.results.loadGroup(id)) === undefined ? undefined : app.result(id).tree()
 }
 
 /** Waits until the task has ended; how it ended is not its concern. */

@@ -8,6 +8,7 @@ import type { ResultRecord, ResultStore } from './result-store.ts'
 import { isReady, type TaskState } from './states.ts'
 import { describeError } from './stored-error.ts'
 import { type ResultNode, resultTree } from './tree.ts'
+import { type Why, whyWaiting } from './why.ts'
 
 /** Where results are read from. Without a store every question is answered by `RESULTS_DISABLED`. */
 export interface ResultSource {
@@ -133,6 +134,11 @@ export class AsyncResult<T = unknown> {
   /** The whole pipeline it belongs to, from its first task on, as far as the store knows it. */
   async tree(): Promise<ResultNode> {
     return resultTree(this.id, this.#store())
+  }
+
+  /** What it waits for, if it has not ended, down to what runs, lies in a queue, or is lost. */
+  why(): Promise<Why> {
+    return whyWaiting(this.id, this.#store())
   }
 
   async #missed(): Promise<ResultRecord[]> {

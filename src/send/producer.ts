@@ -15,6 +15,7 @@ import { toJsonValue } from '../json.ts'
 import { AsyncResult, type ResultSource, storeOf } from '../result/async-result.ts'
 import { type GroupResult, groupResult } from '../result/group-result.ts'
 import type { ResultRecord, ResultStore } from '../result/result-store.ts'
+import { type WaitingJoin, waitingJoins } from '../result/why.ts'
 import { accumulateTask, mappedTask, mapTask, starmapTask } from '../task/builtins.ts'
 import { type CallOptions, etaOf, expiresOf, refuseMessageHeaders } from '../task/call-options.ts'
 import { runningTask } from '../task/context.ts'
@@ -140,6 +141,10 @@ export class Producer implements Sender {
   async group(id: string): Promise<GroupResult | undefined> {
     const group = await storeOf(this.#source, `group ${id}`).loadGroup(id)
     return group && groupResult(group, this.#source)
+  }
+
+  async waitingJoins(): Promise<WaitingJoin[]> {
+    return waitingJoins(storeOf(this.#source, 'a chord'))
   }
 
   /** What follows a task, as messages and PENDING records that its settlement takes along. */

@@ -100,7 +100,10 @@ function chordOf(header: WireSignature, body: WireSignature): WireSignature {
 
 /** A body that is a group of nothing becomes a task, which ends when it should. */
 export function bodyAfter(body: WireSignature, header: readonly WireSignature[]): WireSignature {
-  return body.subtask_type === 'group' && countOf(body) === 0 ? nothingAfter(body, header) : body
+  if (body.subtask_type === 'group') return countOf(body) === 0 ? nothingAfter(body, header) : body
+  const [only, ...others] = body.subtask_type === 'chain' ? partsOf(body) : []
+  if (only === undefined || others.length > 0) return body
+  return { ...body, kwargs: { ...body.kwargs, tasks: [bodyAfter(only, header)] } }
 }
 
 /** A task that gives an empty list, or one of such lists, where a worker for the other steps finds it. */

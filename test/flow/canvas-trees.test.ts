@@ -104,7 +104,7 @@ function interpret(tree: Tree, before: unknown): End {
     case 'task': {
       const { fate, by } = tree.plan
       if (fate === 'fails') return { error: 'RangeError' }
-      return fate === 'is replaced' ? interpret(by as Tree, null) : { value: valueOf(tree.plan, before) }
+      return fate === 'is replaced' ? interpret(by as Tree, null) : { value: valueAfter(tree.plan, before) }
     }
     case 'chain': {
       let end: End = { value: before }
@@ -118,7 +118,11 @@ function interpret(tree: Tree, before: unknown): End {
         : { error: 'ChordError' }
     }
     case 'chord': {
-      if (tree.settles) return interpret(tree.body, tree.header.map((member) => settledOf(member, before)))
+      if (tree.settles)
+        return interpret(
+          tree.body,
+          tree.header.map((member) => settledOf(member, before)),
+        )
       const header = interpret({ kind: 'group', members: tree.header }, before)
       return 'value' in header ? interpret(tree.body, header.value) : header
     }
@@ -134,7 +138,7 @@ function settledOf(member: Tree, before: unknown): unknown {
 }
 
 /** Short, and another one for whatever else comes in. Messages of errors hold ids, which are others each time. */
-function valueOf({ name }: Plan, before: unknown): number {
+function valueAfter({ name }: Plan, before: unknown): number {
   const text = `${name}:${JSON.stringify(before, (key, value) => (key === 'message' ? undefined : value))}`
   let hash = 7
   for (let at = 0; at < text.length; at++) hash = (hash * 31 + text.charCodeAt(at)) % 1_000_003
@@ -182,7 +186,7 @@ class World {
         if (ctx.retries < plan.retries) throw ctx.retry({ countdown: '10ms', cause: new Error('not yet') })
         if (plan.fate === 'fails') throw new RangeError('no')
         if (plan.fate === 'is replaced') throw ctx.replace(this.canvasOf(plan.by as Tree) as never)
-        return valueOf(plan, args.length > 1 ? args[0] : null)
+        return valueAfter(plan, args.length > 1 ? args[0] : null)
       },
     })
     this.producer = new Producer({
@@ -252,7 +256,12 @@ class World {
     const { message, queue } = delivery
     // A publisher whose connection broke sends a message again.
     if (this.#random() < 0.05) await this.#broker.publish([{ ...message, queue }])
-    const gate = { registry: this.#registry, content: this.#content, revoked: new Revoked(this.#clock), results: this.results }
+    const gate = {
+      registry: this.#registry,
+      content: this.#content,
+      revoked: new Revoked(this.#clock),
+      results: this.results,
+    }
     const passage = passGate(delivery, gate, this.nowMs)
     if (!passage.pass) throw new Error(`it did not pass the gate: ${passage.outcome.kind}`)
     const { attempt } = passage

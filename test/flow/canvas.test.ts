@@ -1,5 +1,5 @@
 /** Composed tasks: groups, chords, and everything within everything. The examples of Celery's guide are among them. */
-import { type Celeriac, type Composed, chain, chord, GroupResult, group } from 'celeriac'
+import { type Celeriac, type Composed, chain, chord, GroupResult, group, type ResultRecord } from 'celeriac'
 import { describe, expect, it } from 'vitest'
 import { brokers, gate, newApp, rejection, thrown, until } from './fixture.ts'
 
@@ -444,6 +444,48 @@ describe.each(brokers)('on $broker', ({ url }) => {
       expect(await (await group(add.s(1, 1)).applyAsync({ taskId: 'the-group' })).get()).toEqual([2])
       expect(await (await app.group('the-group'))?.get()).toEqual([2])
     })
+  })
+
+  it('says why it has not ended, down to what it waits for', async () => {
+    const app = await newApp({ broker: url() }).open()
+    const { add, xsum } = tasksOf(app)
+    const result = await chain(
+      chord([chain(add.s(1, 1), add.s(1)), add.s(2, 2).set({ queue: 'other' })], xsum.s()),
+      add.s(1),
+    ).delay()
+    const worker = await app.worker({ queues: ['celery'] })
+    await until(async () => (await app.waitingJoins())[0]?.joined === 1)
+
+    const why = await result.why()
+    const [join] = await app.waitingJoins()
+
+    expect(why).toMatchObject({
+      state: 'PENDING',
+      isStuck: false,
+      reason: expect.stringMatching(/^it waits for xsum /),
+    })
+    expect(why.waitsFor[0]?.reason).toContain('it is the body of a chord: 1 of 2 members of group')
+    expect(why.waitsFor[0]?.waitsFor).toMatchObject([{ name: 'add', reason: expect.stringContaining("queue 'other'") }])
+    expect(join).toMatchObject({ joined: 1, size: 2, isStuck: false, bodyId: result.parent?.id })
+    await worker.stop()
+    await app.worker({ queues: ['celery', 'other'] })
+    expect(await result.get()).toBe(8)
+    expect((await result.why()).reason).toMatch(/^it has ended at /)
+    await until(async () => (await app.waitingJoins()).length === 0)
+  })
+
+  it('finds a chord that nothing will complete any more', async () => {
+    const app = await newApp({ broker: url() }).open()
+    const { add, xsum } = tasksOf(app)
+    const result = await chord([add.s(1, 1)], xsum.s()).delay()
+    const [id = ''] = (result.parent as GroupResult).ids
+    const [record] = (await app.results?.load([id])) ?? []
+
+    // As a worker would leave it that knows nothing of joins.
+    await app.results?.save([{ ...(record as ResultRecord), status: 'SUCCESS', fence: 1 }])
+
+    expect(await app.waitingJoins()).toMatchObject([{ joined: 0, size: 1, isStuck: true }])
+    expect(await result.why()).toMatchObject({ isStuck: true, reason: expect.stringContaining('a part was lost') })
   })
 
   it('its tree shows every task from the start, with the body beside the header', async () => {
