@@ -7,6 +7,16 @@ import { Chain } from './chain.ts'
 import type { Ends, GivesAll, Gives as GivesOf, NextStep, TakesAll } from './fit.ts'
 import { senderOf } from './nobody.ts'
 
+/** In seconds. */
+export interface SkewOptions {
+  /** @default 1 */
+  readonly start?: number
+  /** @default none */
+  readonly stop?: number
+  /** @default 1 */
+  readonly step?: number
+}
+
 /** `Gives` is the list of what its members give; `Takes` what each of them still needs. */
 export class Group<Gives, Takes extends unknown[] = []> extends Canvas<Takes, Gives, 'group'> {
   readonly kind = 'group'
@@ -21,6 +31,15 @@ export class Group<Gives, Takes extends unknown[] = []> extends Canvas<Takes, Gi
   /** The chord of this group and a body, which takes the list of what the members give. */
   pipe<const Next extends AnyCanvas>(next: Next & NextStep<Next, Gives>): Chain<GivesOf<Next>, Takes, Ends<Next>> {
     return new Chain([this, next], this.sender)
+  }
+
+  /**
+   * The group with its members starting one after the other, as Celery's `skew`: the first after `start` seconds, each
+   * further one `step` seconds later, but none later than `stop`.
+   */
+  skew({ start = 1, stop = Number.POSITIVE_INFINITY, step = 1 }: SkewOptions = {}): Group<Gives, Takes> {
+    const members = this.members.map((member, index) => member.set({ countdown: Math.min(stop, start + index * step) }))
+    return new Group<Gives, Takes>(members as readonly AnyCanvas[], this.sender, this.told)
   }
 
   protected copy(told: Told): this {

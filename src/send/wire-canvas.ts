@@ -139,6 +139,8 @@ export function withResultId(signature: WireSignature, id: string, celeriac: Cel
   const { kwargs, options } = signature
   switch (signature.subtask_type) {
     case null:
+    // Of a group only where it has no members: the task that takes its place has its id.
+    case 'group':
       return { ...signature, options: { ...options, task_id: id, celeriac: { ...options.celeriac, ...celeriac } } }
     case 'chord':
       return { ...signature, kwargs: { ...kwargs, body: withResultId(kwargs.body as WireSignature, id, celeriac) } }

@@ -1,7 +1,17 @@
 /** Composed tasks: groups, chords, and everything within everything. The examples of Celery's guide are among them. */
-import { type Celeriac, type Composed, chain, chord, GroupResult, group, type ResultRecord } from 'celeriac'
+import {
+  type Celeriac,
+  type Composed,
+  chain,
+  chord,
+  GroupResult,
+  group,
+  type ResultRecord,
+  type Signature,
+} from 'celeriac'
 import { describe, expect, it } from 'vitest'
 import { brokers, gate, newApp, rejection, thrown, until } from './fixture.ts'
+import { guide } from './guide.ts'
 
 /** The tasks of Celery's guide, and some that fail; `ran` = what was run, in order. */
 function tasksOf(app: Celeriac) {
@@ -14,7 +24,7 @@ function tasksOf(app: Celeriac) {
     ran,
     add: app.task('add', (x: number, y: number) => note(`add ${x} ${y}`, x + y)),
     mul: app.task('mul', (x: number, y: number) => note(`mul ${x} ${y}`, x * y)),
-    xsum: app.task('xsum', (numbers: readonly number[]) =>
+    xsum: app.task('xsum', (numbers: number[]) =>
       note(
         `xsum ${numbers}`,
         numbers.reduce((sum, n) => sum + n, 0),
@@ -38,6 +48,14 @@ describe.each(brokers)('on $broker', ({ url }) => {
     await app.worker({ concurrency: 4 })
     return { app, ...tasks }
   }
+
+  it.each(guide)("Celery's guide: $name", async ({ compose, value }) => {
+    const tasks = await start()
+
+    const result = await (compose(tasks) as Signature<[], unknown>).delay()
+
+    expect(await result.get()).toEqual(value)
+  })
 
   describe('a group', () => {
     it('runs its members side by side, and gives their values in their order', async () => {

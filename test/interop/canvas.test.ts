@@ -1,6 +1,7 @@
 /** Composed tasks of both languages, composed in either, run by both, and read by both. */
-import { chain, chord, group, type Task } from 'celeriac'
+import { chain, chord, group, type Signature, type Task } from 'celeriac'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { type GuideTasks, guide } from '../flow/guide.ts'
 import { describeWith } from '../servers/index.ts'
 import { everything, openSite, type Site, transports, until } from './site.ts'
 
@@ -12,6 +13,20 @@ describeWith(everything, 'canvases of Python and TypeScript', () => {
       site = await openSite(transport, { resultsOnRedis: true })
       await site.startPythonWorker()
       await site.app.worker({ queues: ['ts'] })
+    })
+
+    describe.each(['ours', 'add and xsum of Python', 'mul of Python'])("Celery's guide, its tasks %s", (whose) => {
+      it.each(guide)('$name', async ({ compose, value }) => {
+        const { app, tasks } = site
+        const isPython = (name: string): boolean => whose.includes(`${name} `) && whose.includes('Python')
+        const binary = (name: 'add' | 'mul'): GuideTasks['add'] =>
+          isPython(name) ? app.remote<[x: number, y: number], number>(`py.${name}`) : tasks[name]
+        const xsum = isPython('xsum') ? app.remote<[numbers: number[]], number>('py.sum') : tasks.sum
+
+        const canvas = compose({ add: binary('add'), mul: binary('mul'), xsum }) as Signature<[], unknown>
+
+        expect(await (await canvas.delay()).get({ timeout: '15s' })).toEqual(value)
+      })
     })
 
     /** What Python composes, as it waits for it. */

@@ -51,6 +51,8 @@ export function defineTasks(app: Celeriac, log: string) {
       mine: ctx.headers.mine,
     })),
 
+    mul: app.task('ts.mul', (x: number, y: number) => x * y),
+
     sum: app.task('ts.sum', (numbers: number[]) => numbers.reduce((all, n) => all + n, 0)),
 
     /** Adds Python members to the chord it is in. */

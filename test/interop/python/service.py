@@ -111,6 +111,11 @@ def count(number):
     return number
 
 
+@app.task(name="py.mul")
+def mul(x, y):
+    return x * y
+
+
 @app.task(name="py.sum")
 def total(numbers):
     return sum(numbers)
