@@ -1,12 +1,14 @@
 /** The flow under test: what its name means in the user's module, and which tasks it passes through. */
-import type { AnySignature, Chain } from '../canvas/chain.ts'
+import type { AnyCanvas, AnySignature } from '../canvas/canvas.ts'
+import type { Chain } from '../canvas/chain.ts'
 import type { Signature } from '../canvas/signature.ts'
 import { CeleriacError } from '../errors.ts'
 import { nearest } from '../nearest.ts'
 import type { AsyncResult } from '../result/async-result.ts'
+import type { GroupResult } from '../result/group-result.ts'
 import type { Registry } from '../task/registry.ts'
 
-/** What can be sent and ends in one task. */
+/** What can be sent, and begins and ends in one task. */
 export type Canvas = Signature<[], unknown> | Chain<unknown>
 
 export interface Flow {
@@ -56,16 +58,24 @@ export interface Step {
 }
 
 /** The tasks it runs through, in their order; those that tasks send by themselves show only when it runs. */
-export function stepsOf(canvas: Canvas): Step[] {
-  const signatures = canvas.kind === 'chain' ? canvas.steps : [canvas]
-  return signatures.map(({ parts: { task, options } }) => ({ task, queue: options.queue }))
+export function stepsOf(canvas: AnyCanvas): Step[] {
+  switch (canvas.kind) {
+    case 'signature':
+      return [{ task: canvas.parts.task, queue: canvas.told.options.queue }]
+    case 'chain':
+      return canvas.steps.flatMap(stepsOf)
+    case 'group':
+      return canvas.members.flatMap(stepsOf)
+    case 'chord':
+      return [...stepsOf(canvas.header), ...stepsOf(canvas.body)]
+  }
 }
 
-/** Ids of what was sent, the last step's first. */
-export function idsOf(result: AsyncResult): string[] {
-  const ids: string[] = []
-  for (let step: AsyncResult | undefined = result; step !== undefined; step = step.parent) ids.push(step.id)
-  return ids
+/** Id of the first step of what was sent. */
+export function rootOf(result: AsyncResult): string {
+  let first: AsyncResult | GroupResult = result
+  while (first.parent !== undefined) first = first.parent
+  return first.id
 }
 
 function signatureOf(handle: Handle, input: unknown): Canvas {
@@ -73,12 +83,14 @@ function signatureOf(handle: Handle, input: unknown): Canvas {
 }
 
 function checkCanvas(made: unknown, name: string): Canvas {
-  const kind = (made as { kind?: unknown } | null | undefined)?.kind
-  if (kind === 'chain' || kind === 'signature') return made as Canvas
+  const canvas = made as AnyCanvas | null | undefined
+  const isChain =
+    canvas?.kind === 'chain' && canvas.steps[0]?.kind === 'signature' && canvas.steps.at(-1)?.kind !== 'group'
+  if (isChain || canvas?.kind === 'signature') return canvas as Canvas
   const got = made instanceof Object ? `a ${made.constructor?.name ?? 'value'}` : String(made)
   throw new CeleriacError(
     'CANVAS_INVALID',
-    `the function '${name}' must return what is to be sent, a signature or a chain, and returned ${got}; ` +
+    `the function '${name}' must return what is to be sent, a signature or a chain that begins and ends in one task, and returned ${got}; ` +
       `such as (order) => chain(pick.s(order), pack.s())`,
   )
 }

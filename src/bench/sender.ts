@@ -5,7 +5,7 @@
 import { type Clock, sleep } from '../clock.ts'
 import { type Arrivals, countOf, dueMs } from './arrivals.ts'
 import type { Flow } from './flow.ts'
-import { idsOf } from './flow.ts'
+import { rootOf } from './flow.ts'
 import type { Inputs } from './inputs.ts'
 import type { SentFlow } from './sent-flow.ts'
 import { Times } from './times.ts'
@@ -67,9 +67,9 @@ export class Sender {
     const sentMs = clock.now()
     try {
       const canvas = await flow.build(inputs.at(index))
-      const ids = idsOf(await canvas.sender.send(canvas))
+      const result = await canvas.sender.send(canvas)
       this.sent += 1
-      onSent({ rootId: ids.at(-1) as string, lastId: ids[0] as string, intendedMs, sentMs })
+      onSent({ rootId: rootOf(result), lastId: result.id, intendedMs, sentMs })
     } catch (error) {
       this.refused += 1
       this.firstRefusal ??= error instanceof Error ? error.message : String(error)

@@ -1,5 +1,5 @@
 /** The run of a batch: one call of its function for many calls of its task, each of which ends by itself. */
-import { Ignore, type Retry } from '../errors.ts'
+import { CeleriacError, Ignore, type Retry } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { type BatchContext, type Batching, type BatchRequest, valuesOf } from '../task/batch.ts'
 import type { TaskContext } from '../task/context.ts'
@@ -132,5 +132,13 @@ class BatchRunContext implements BatchContext {
 
   retry(options?: Parameters<TaskContext['retry']>[0]): Retry {
     return this.#first.retry(options)
+  }
+
+  replace(): never {
+    throw new CeleriacError('UNSUPPORTED', `'${this.name}' runs in batches, whose calls cannot be replaced`)
+  }
+
+  addToChord(): never {
+    throw new CeleriacError('UNSUPPORTED', `'${this.name}' runs in batches, whose calls cannot add to a chord`)
   }
 }

@@ -1,5 +1,5 @@
 /** Tasks whose calls are run many at a time. */
-import { type BatchContext, chain, Ignore } from 'celeriac'
+import { type BatchContext, chain, chord, group, Ignore } from 'celeriac'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -139,6 +139,19 @@ describe.each(brokers)('a batch on $broker', ({ url }) => {
     expect((await Promise.all(results.map((result) => result.get()))).sort()).toEqual(
       range(3).map((order) => `box ${order} shipped`),
     )
+  })
+
+  it('is a member of chords and a step of groups as any task is', async () => {
+    const app = newApp({ broker: url() })
+    const square = app.batch('square', { maxSize: 4, maxWait: '30ms' }, (numbers: number[]) =>
+      numbers.map((n) => n * n),
+    )
+    const total = app.task('total', (squares: number[]) => squares.reduce((sum, n) => sum + n, 0))
+    await app.worker()
+
+    const result = await chord(group(range(4).map((n) => square.s(n))), total.s()).delay()
+
+    expect(await result.get({ timeout: '5s' })).toBe(0 + 1 + 4 + 9)
   })
 
   it('takes its calls from Python too, with positional and with keyword arguments', async () => {

@@ -265,13 +265,13 @@ class World {
     const passage = passGate(delivery, gate, this.nowMs)
     if (!passage.pass) throw new Error(`it did not pass the gate: ${passage.outcome.kind}`)
     const { attempt } = passage
-    const outcome: RunOutcome = await new Run(attempt, {
+    const outcome = (await new Run(attempt, {
       clock: this.#clock,
       logger: silent,
       worker: 'w',
       limitsOf: () => ({ softMs: undefined, hardMs: undefined }),
       updateState: async () => undefined,
-    }).outcome()
+    }).outcome()) as RunOutcome
     const fate = this.#random()
     this.#deathAt = fate < 0.06 ? 'join' : fate < 0.12 ? 'ack' : fate < 0.18 ? 'close' : undefined
     const mortal = {
