@@ -287,9 +287,10 @@ export class Producer implements Sender {
         options.ignore_result === true ? (options.task_id ?? []) : [],
       ),
     )
-    const sourceOf = (id: string): ResultSource =>
-      ignored.has(id) ? { ...this.#source, store: undefined, isIgnored: true } : this.#source
-    return resultOfWire(wire, sourceOf, this.#source, undefined)
+    // Nobody shall wait for results that are not kept, not even for one among many.
+    const sourceOf = (ids: readonly string[]): ResultSource =>
+      ids.some((id) => ignored.has(id)) ? { ...this.#source, store: undefined, isIgnored: true } : this.#source
+    return resultOfWire(wire, sourceOf, undefined)
   }
 
   #call(task: string, wire: WireArguments, options: CallOptions, position: Position, nowMs: number): TaskCall {

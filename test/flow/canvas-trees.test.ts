@@ -151,6 +151,9 @@ function hasTask(tree: Tree): boolean {
   return tree.kind === 'group' ? tree.members.some(hasTask) : [...tree.header, tree.body].some(hasTask)
 }
 
+/** After which a worker may die. */
+type Step = 'join' | 'store' | 'send' | 'settle'
+
 /** One tree on a broker of its own. */
 class World {
   nowMs = 1_000_000
@@ -166,11 +169,14 @@ class World {
   readonly #registry = new Registry()
   readonly #content = new Content(new Serializers(), ['json'])
   readonly producer: Producer
+  /** Results elsewhere than the broker: then storing, sending and acknowledging are three steps. */
+  readonly #isApart: boolean
   /** Where the worker dies next, if it does. */
-  #deathAt: 'join' | 'ack' | 'close' | undefined
+  #deathAt: Step | undefined
 
   constructor(seed: number) {
     let state = seed
+    this.#isApart = seed % 2 === 1
     this.#random = () => {
       state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
       return state / 2 ** 32
@@ -273,14 +279,18 @@ class World {
       updateState: async () => undefined,
     }).outcome()) as RunOutcome
     const fate = this.#random()
-    this.#deathAt = fate < 0.06 ? 'join' : fate < 0.12 ? 'ack' : fate < 0.18 ? 'close' : undefined
+    this.#deathAt = (['join', 'store', 'send', 'settle'] as const)[Math.floor(fate / 0.05)]
     const mortal = {
       queue,
       message,
       deliveryCount: delivery.deliveryCount,
       delayMs: 0,
       ack: async (effects: Parameters<typeof delivery.ack>[0]) => {
-        this.#die('ack')
+        this.#die('store')
+        if (this.#isApart && this.#deathAt === 'send') {
+          await this.#broker.publish(effects?.publish ?? [])
+          this.#die('send')
+        }
         await delivery.ack(effects)
       },
       release: delivery.release.bind(delivery),
@@ -299,7 +309,7 @@ class World {
     this.#deathAt = undefined
   }
 
-  #die(at: 'join' | 'ack' | 'close'): void {
+  #die(at: Step): void {
     if (this.#deathAt !== at) return
     this.#deathAt = undefined
     throw new Death()
@@ -316,10 +326,11 @@ class World {
       return progress
     }
     const closeJoin: ResultStore['closeJoin'] = async (groupId) => {
-      this.#die('close')
+      this.#die('settle')
       await store.closeJoin(groupId)
     }
-    const own: Partial<ResultStore> = { join, closeJoin }
+    const sharesStorageWith = (): boolean => !this.#isApart
+    const own: Partial<ResultStore> = { join, closeJoin, sharesStorageWith }
     return new Proxy(store, {
       get: (target, name) => {
         const replaced = own[name as keyof ResultStore]

@@ -327,6 +327,17 @@ describe.each(brokers)('on $broker', ({ url }) => {
       expect(await result.get()).toEqual([2, 0, 2, 101, 102])
     })
 
+    it('counts members that keep no results, for which nobody can wait', async () => {
+      const { app, add, xsum } = await start()
+      const quiet = app.task('quiet', { ignoreResult: true }, (n: number) => n)
+
+      const result = await chord([quiet.s(5), add.s(1, 1)], xsum.s()).delay()
+
+      expect(await result.get()).toBe(7)
+      expect((await rejection(result.parent?.get() as Promise<unknown>)).code).toBe('RESULTS_DISABLED')
+      expect((await rejection((await group(quiet.s(1)).delay()).get())).code).toBe('RESULTS_DISABLED')
+    })
+
     it('cannot be added to from outside of one', async () => {
       const { app, add } = await start()
       const grow = app.task('grow', { bind: true }, (ctx) => ctx.addToChord(add.s(1, 1)))

@@ -153,6 +153,25 @@ describeWith(everything, 'canvases of Python and TypeScript', () => {
       ).toEqual([[2, [3, 4]]])
     })
 
+    it('a chord of ours that would cancel is ended by Python, and one that settles by us', async () => {
+      const { add, fail, echo } = site.tasks
+      const pyAdd = site.app.remote<[number, number], number>('py.add')
+      const pySum = site.app.remote<[number[]], number>('py.sum')
+      const slow = chain(pyAdd.s(1, 1), pyAdd.s(1), pyAdd.s(1), pyAdd.s(1))
+
+      const cancelling = await chord([add.s(1, 1), slow], pySum.s(), { onError: 'cancel' }).delay()
+      const whatever = echo as Task<[unknown], unknown[], [unknown]>
+      const settling = await chord([fail.s('x'), chain(slow, add.s(1))], whatever.s(), { onError: 'settle' }).delay()
+
+      expect(await cancelling.get({ timeout: '15s' })).toBe(7)
+      expect(await settling.get({ timeout: '15s' })).toMatchObject([
+        [
+          { status: 'rejected', reason: { type: 'TypeError' } },
+          { status: 'fulfilled', value: 6 },
+        ],
+      ])
+    })
+
     it('results are read by the other side', async () => {
       const { add, sum } = site.tasks
       const result = await chord([add.s(1, 2), add.s(3, 4)], sum.s()).delay()
