@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Celeriac } from 'celeriac'
+import { Celeriac, chord } from 'celeriac'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { buildPackage, hears, newFolder, type Program, start, until } from './processes.ts'
 
@@ -51,6 +51,28 @@ async function newSite(lease?: string) {
 }
 
 describe('workers and producers that are killed, again and again', () => {
+  it('bring a chord to its body, with the value of each member once', { timeout: 60_000 }, async () => {
+    const site = await newSite('500ms')
+    const [work, gather] = [site.send('work'), site.app.remote<[unknown], number[]>('gather')]
+    const values = Array.from({ length: 400 }, (_, n) => n)
+    const workers = [await site.worker(4), await site.worker(4)]
+
+    const result = await chord(
+      values.map((n) => work.s(n)),
+      gather.s(),
+    ).delay()
+    for (let round = 1; round <= 3; round++) {
+      await until(() => site.runs().length > round * 150)
+      workers.shift()?.kill('SIGKILL')
+      workers.push(await site.worker(4))
+    }
+
+    expect(await result.get({ timeout: '30s' })).toEqual(values)
+    const started = site.runs().filter(({ event, id }) => event === 'start' && id !== result.id)
+    expect(started.length).toBeGreaterThan(values.length)
+    for (const worker of workers) worker.kill('SIGTERM')
+  })
+
   it('lose no accepted task, and run twice only what was in the hands of a killed worker', {
     timeout: 60_000,
   }, async () => {

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { type AsyncResult, Celeriac } from 'celeriac'
+import { type AsyncResult, Celeriac, chord, type Signature } from 'celeriac'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { buildPackage, hears, newFolder, type Program, start, until } from './processes.ts'
 
@@ -59,6 +59,17 @@ describe.each(['processes', 'threads'] as const)('the pool `%s`', (pool) => {
     expect(await get('add', 1, 2)).toBe(3)
     const { pid } = (await get('where')) as { pid: number }
     expect(pid === program.pid).toBe(pool === 'threads')
+  })
+
+  it('lets tasks in children replace themselves, and add members to their chords', async () => {
+    await worker({ pool, concurrency: 2 })
+    const signature = (task: string, ...args: unknown[]) =>
+      client.remote<unknown[], unknown>(task).s(...args) as Signature<[], unknown>
+    const header = [signature('grow', 1), signature('become', 5)]
+
+    const result = await chord(header, client.remote<[unknown], unknown>('list').s()).delay()
+
+    expect(await result.get({ timeout: '15s' })).toEqual([1, [6, 7], 101])
   })
 
   it('carries arguments and results as they are on the wire, and says what cannot be carried', async () => {
