@@ -27,6 +27,7 @@ export const errorCodes = {
   TASK_DUPLICATE: 'Two tasks were registered under one name.',
   MESSAGE_INVALID: 'A received message is not a task message that can be read.',
   WORKER_LOST: 'Workers were lost while they had the task, as often as it may happen; it is not run again.',
+  STEP_INVALID: 'A durable step has a name that was used before in this run, or sleeps within another step.',
   CANVAS_INVALID: 'The signatures cannot be composed in this way.',
   RESULTS_DISABLED: 'The app or the task keeps no results, so there is nothing to wait for.',
   RESULT_TIMEOUT: 'The result did not arrive in time; the task may still be running.',

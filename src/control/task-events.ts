@@ -66,6 +66,7 @@ function tellEnd(
     case 'replaced':
       return
     case 'interrupted':
+    case 'asleep':
     case 'early':
       if (attempt !== undefined) events.sendTask('task-rejected', { uuid, requeue: true })
   }

@@ -134,6 +134,14 @@ class BatchRunContext implements BatchContext {
     return this.#first.retry(options)
   }
 
+  step(): never {
+    throw new CeleriacError('UNSUPPORTED', `'${this.name}' runs in batches, which have no durable steps`)
+  }
+
+  sleep(): never {
+    throw new CeleriacError('UNSUPPORTED', `'${this.name}' runs in batches, which cannot sleep`)
+  }
+
   replace(): never {
     throw new CeleriacError('UNSUPPORTED', `'${this.name}' runs in batches, whose calls cannot be replaced`)
   }

@@ -25,8 +25,13 @@ export interface ChildSettings {
 export type ToChild =
   | { readonly kind: 'run'; readonly jobs: readonly SentJob[] }
   | { readonly kind: 'abort'; readonly job: number; readonly reason: SentReason }
-  /** The answer to a `state`. */
-  | { readonly kind: 'stated'; readonly request: number; readonly error: SentError | undefined }
+  /** The answer to an `ask`. */
+  | {
+      readonly kind: 'answer'
+      readonly request: number
+      readonly answer: string | undefined
+      readonly error: SentError | undefined
+    }
   /** Ends the child once nothing runs there. */
   | { readonly kind: 'stop' }
 
@@ -34,14 +39,15 @@ export type FromChild =
   | { readonly kind: 'ready' }
   | { readonly kind: 'unfit'; readonly error: SentError }
   | { readonly kind: 'ended'; readonly ends: readonly SentEnd[]; readonly memoryBytes: number | undefined }
-  | {
-      readonly kind: 'state'
-      readonly job: number
-      readonly request: number
-      readonly state: string
-      readonly meta: string
-    }
+  | { readonly kind: 'ask'; readonly job: number; readonly request: number; readonly question: Question }
   | { readonly kind: 'log'; readonly level: LogLevel; readonly fields: string; readonly message: string }
+
+/** What a run asks of its worker. Values are JSON. */
+export type Question =
+  | { readonly what: 'updateState'; readonly state: string; readonly meta: string }
+  /** Answered with what was kept, if it was. */
+  | { readonly what: 'loadStep'; readonly name: string }
+  | { readonly what: 'keepStep'; readonly name: string; readonly kept: string }
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
@@ -62,6 +68,7 @@ export interface SentEnd {
   readonly job: number
   readonly outcome: SentOutcome | SentBatchOutcome
   readonly children: readonly string[]
+  readonly steps: readonly string[]
 }
 
 export type SentOutcome =

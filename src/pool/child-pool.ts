@@ -10,11 +10,13 @@
  */
 import { type Clock, sleep, type Timer } from '../clock.ts'
 import { CeleriacError, TimeLimitExceeded } from '../errors.ts'
+import { decodeJson, encodeJson } from '../json.ts'
 import type { Logger } from '../logger.ts'
 import type { Optimization } from '../pool-kinds.ts'
 import type { Child, StartChild } from './child.ts'
 import {
   type FromChild,
+  type Question,
   receiveEnd,
   receiveError,
   type SentCall,
@@ -27,6 +29,7 @@ import type { Execution, Job, Limits } from './job.ts'
 import type { BatchOutcome, RunOutcome } from './outcome.ts'
 import type { Pool } from './pool.ts'
 import { outcomeOfError } from './run.ts'
+import type { Kept, StepStore } from './steps.ts'
 import { outcomeOfStop } from './stop-reasons.ts'
 
 export interface ChildPoolSettings {
@@ -39,7 +42,7 @@ export interface ChildPoolSettings {
   readonly maxMemoryPerChildBytes: number
 }
 
-export interface ChildPoolParts<J extends Job> {
+export interface ChildPoolParts<J extends Job> extends StepStore<J> {
   readonly startChild: StartChild
   readonly clock: Clock
   readonly logger: Logger
@@ -272,31 +275,49 @@ export class ChildPool<J extends Job> implements Pool<J> {
         if ((message.memoryBytes ?? 0) > this.#settings.maxMemoryPerChildBytes) this.#dismiss(member)
         this.#retire(member)
         return this.#dispatch()
-      case 'state':
-        return void this.#save(member, message)
+      case 'ask':
+        return void this.#answer(member, message)
       case 'log':
         this.#parts.logger[message.level](JSON.parse(message.fields) as object, message.message)
     }
   }
 
-  #jobEnded(member: Member<J>, { job, outcome, children }: SentEnd): void {
+  #jobEnded(member: Member<J>, { job, outcome, children, steps }: SentEnd): void {
     const execution = member.jobs.get(job)
     // One that was killed meanwhile has its outcome.
     if (execution === undefined) return
     member.jobs.delete(job)
     execution.job.children.push(...children)
+    execution.job.steps?.push(...steps)
     execution.end(receiveEnd(outcome))
   }
 
-  async #save(member: Member<J>, { job, request, state, meta }: FromChild & { kind: 'state' }): Promise<void> {
-    const execution = member.jobs.get(job)
+  async #answer(member: Member<J>, { job: id, request, question }: FromChild & { kind: 'ask' }): Promise<void> {
+    const job = member.jobs.get(id)?.job
+    let answer: string | undefined
     let error: unknown
     try {
-      if (execution !== undefined) await this.#parts.updateState(execution.job, state, JSON.parse(meta))
+      if (job !== undefined) answer = await this.#ask(job, question)
     } catch (failure) {
       error = failure
     }
-    member.child.send({ kind: 'stated', request, error: error === undefined ? undefined : sendError(error) })
+    member.child.send({ kind: 'answer', request, answer, error: error === undefined ? undefined : sendError(error) })
+  }
+
+  async #ask(job: J, question: Question): Promise<string | undefined> {
+    const { updateState, loadStep, keepStep } = this.#parts
+    switch (question.what) {
+      case 'updateState':
+        await updateState(job, question.state, JSON.parse(question.meta))
+        return undefined
+      case 'keepStep':
+        await keepStep(job, question.name, decodeJson(question.kept) as Kept)
+        return undefined
+      case 'loadStep': {
+        const kept = await loadStep(job, question.name)
+        return kept === undefined ? undefined : encodeJson(kept)
+      }
+    }
   }
 
   /** Lets a child go that has run its share. */

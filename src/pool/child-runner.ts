@@ -1,7 +1,7 @@
 /** The inside of a child: runs what it is sent, one job at a time, and says how each ended. */
 import type { Clock } from '../clock.ts'
 import type { CeleriacError } from '../errors.ts'
-import { encodeJson } from '../json.ts'
+import { decodeJson, encodeJson } from '../json.ts'
 import type { Logger } from '../logger.ts'
 import type { Content } from '../send/content.ts'
 import { decodeTask } from '../send/decode-task.ts'
@@ -9,6 +9,7 @@ import type { Registry } from '../task/registry.ts'
 import {
   type FromChild,
   type LogLevel,
+  type Question,
   receiveError,
   receiveReason,
   type SentCall,
@@ -20,6 +21,7 @@ import {
 import type { Job } from './job.ts'
 import type { BatchOutcome, RunOutcome } from './outcome.ts'
 import { Run, type RunParts } from './run.ts'
+import type { Kept } from './steps.ts'
 import { outcomeOfStop } from './stop-reasons.ts'
 
 export interface ChildParts {
@@ -52,8 +54,8 @@ export class ChildRunner {
   #ends: SentEnd[] = []
   #toldAt = 0
   #lastRequest = 0
-  /** Who waits for a state to be stored. */
-  readonly #requests = new Map<number, (error: Error | undefined) => void>()
+  /** Who waits for an answer. */
+  readonly #requests = new Map<number, (answer: string | undefined, error: Error | undefined) => void>()
 
   constructor(parts: ChildParts) {
     this.#parts = parts
@@ -62,7 +64,16 @@ export class ChildRunner {
       logger: new SendingLogger(parts.send),
       worker: parts.worker,
       limitsOf: ({ softMs }) => ({ softMs, hardMs: undefined }),
-      updateState: ({ id }, state, meta) => this.#updateState(id, state, meta),
+      updateState: async ({ id }, state, meta) => {
+        await this.#ask(id, { what: 'updateState', state, meta: encodeJson(meta) })
+      },
+      loadStep: async ({ id }, name) => {
+        const kept = await this.#ask(id, { what: 'loadStep', name })
+        return kept === undefined ? undefined : (decodeJson(kept) as Kept)
+      },
+      keepStep: async ({ id }, name, kept) => {
+        await this.#ask(id, { what: 'keepStep', name, kept: encodeJson(kept) })
+      },
     }
   }
 
@@ -74,10 +85,10 @@ export class ChildRunner {
         return
       case 'abort':
         return this.#abort(message.job, receiveReason(message.reason))
-      case 'stated': {
+      case 'answer': {
         const settle = this.#requests.get(message.request)
         this.#requests.delete(message.request)
-        return settle?.(message.error === undefined ? undefined : receiveError(message.error))
+        return settle?.(message.answer, message.error === undefined ? undefined : receiveError(message.error))
       }
       case 'stop':
         this.#isStopping = true
@@ -88,16 +99,17 @@ export class ChildRunner {
   async #work(): Promise<void> {
     for (let sent = this.#waiting.shift(); sent !== undefined; sent = this.#waiting.shift()) {
       const children: string[] = []
-      const outcome = await this.#run(sent, children)
+      const steps: string[] = []
+      const outcome = await this.#run(sent, children, steps)
       this.#running = undefined
-      this.#ends.push({ job: sent.id, outcome: sendEnd(outcome), children })
+      this.#ends.push({ job: sent.id, outcome: sendEnd(outcome), children, steps })
       const now = this.#parts.clock.monotonic()
       if (this.#waiting.length === 0 || now - this.#toldAt >= tellEveryMs) this.#tell(now)
     }
     if (this.#isStopping) this.#parts.onStop()
   }
 
-  #run(sent: SentJob, children: string[]): Promise<RunOutcome | BatchOutcome> {
+  #run(sent: SentJob, children: string[], steps: string[]): Promise<RunOutcome | BatchOutcome> {
     const { id, softMs } = sent
     let job: Job
     try {
@@ -107,7 +119,7 @@ export class ChildRunner {
       return Promise.resolve({ kind: 'failure', error, reason: 'failed' })
     }
     const batch = sent.batch?.map((call) => this.#jobOf(call, children))
-    const run = new Run<ChildJob>({ ...job, id, softMs, ...(batch !== undefined && { batch }) }, this.#runParts)
+    const run = new Run<ChildJob>({ ...job, id, softMs, steps, ...(batch !== undefined && { batch }) }, this.#runParts)
     this.#running = { id, run }
     return run.outcome()
   }
@@ -133,16 +145,16 @@ export class ChildRunner {
     const outcome = outcomeOfStop(reason)
     if (at < 0 || outcome === undefined) return
     this.#waiting.splice(at, 1)
-    this.#ends.push({ job, outcome: sendEnd(outcome), children: [] })
+    this.#ends.push({ job, outcome: sendEnd(outcome), children: [], steps: [] })
     this.#tell(this.#parts.clock.monotonic())
   }
 
-  #updateState(job: number, state: string, meta: unknown): Promise<void> {
+  #ask(job: number, question: Question): Promise<string | undefined> {
     this.#lastRequest += 1
     const request = this.#lastRequest
     return new Promise((resolve, reject) => {
-      this.#requests.set(request, (error) => (error === undefined ? resolve() : reject(error)))
-      this.#parts.send({ kind: 'state', job, request, state, meta: encodeJson(meta) })
+      this.#requests.set(request, (answer, error) => (error === undefined ? resolve(answer) : reject(error)))
+      this.#parts.send({ kind: 'ask', job, request, question })
     })
   }
 }

@@ -17,6 +17,8 @@ export interface Job {
   readonly deliveryCount: number
   /** Ids of the tasks it has sent while running. */
   readonly children: string[]
+  /** Names of the durable steps that it has come to. */
+  readonly steps?: string[]
   /** All calls of a batch, this one first. Its run is one job. */
   readonly batch?: readonly Job[]
 }

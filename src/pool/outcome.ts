@@ -10,6 +10,8 @@ export type RunOutcome =
   | { readonly kind: 'failure'; readonly error: unknown; readonly reason: GiveUpReason }
   /** The task threw `Ignore`. */
   | { readonly kind: 'ignored' }
+  /** It called `ctx.sleep`: to be run again then. */
+  | { readonly kind: 'asleep'; readonly delayMs: number }
   /** Cut short by the worker's shutdown: back to the queue, as if it had not been taken. */
   | { readonly kind: 'interrupted' }
   /** Cut short because somebody revoked the task. */

@@ -4,7 +4,7 @@
 import { type AnyCanvas, checkCanvas } from '../canvas/canvas.ts'
 import { Replace } from '../canvas/replace.ts'
 import type { Clock, Timer } from '../clock.ts'
-import { toMs } from '../duration.ts'
+import { type Duration, toMs } from '../duration.ts'
 import { CeleriacError, Ignore, Retry, SoftTimeLimitExceeded, TimeLimitExceeded } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { type Composed, type RunningTask, runAs, type TaskContext } from '../task/context.ts'
@@ -12,9 +12,10 @@ import { decideRetry } from '../task/retry-policy.ts'
 import { BatchRun } from './batch-run.ts'
 import type { Execution, Job, Limits } from './job.ts'
 import type { BatchOutcome, RunOutcome } from './outcome.ts'
+import { type StepStore, Steps } from './steps.ts'
 import { outcomeOfStop } from './stop-reasons.ts'
 
-export interface RunParts<J extends Job = Job> {
+export interface RunParts<J extends Job = Job> extends StepStore<J> {
   readonly clock: Clock
   readonly logger: Logger
   readonly worker: string
@@ -43,7 +44,8 @@ export class Run<J extends Job = Job> implements Execution {
       const value = await this.#timed(
         runAs(this.#context, () => definition.run(message.args, message.kwargs, this.#context)),
       )
-      const { added } = this.#context
+      const { added, asleepMs } = this.#context
+      if (asleepMs !== undefined) return { kind: 'asleep', delayMs: asleepMs }
       return added.length === 0 ? { kind: 'success', value } : { kind: 'success', value, added }
     } catch (error) {
       return this.#outcomeOf(error)
@@ -77,6 +79,8 @@ export class Run<J extends Job = Job> implements Execution {
     if (error instanceof Ignore) return { kind: 'ignored' }
     const stopped = outcomeOfStop(this.#context.reason)
     if (stopped !== undefined) return stopped
+    const { asleepMs } = this.#context
+    if (asleepMs !== undefined) return { kind: 'asleep', delayMs: asleepMs }
     if (error instanceof Replace) return { kind: 'replaced', canvas: error.canvas }
     return outcomeOfError(error, this.#job)
   }
@@ -122,10 +126,15 @@ class RunContext<J extends Job> implements TaskContext, RunningTask {
   #controller: AbortController | undefined
   #logger: Logger | undefined
   #reason: CeleriacError | undefined
+  #steps: Steps<J> | undefined
 
   constructor(job: J, parts: RunParts<J>) {
     this.#job = job
     this.#parts = parts
+  }
+
+  get asleepMs(): number | undefined {
+    return this.#steps?.asleepMs
   }
 
   get taskId(): string {
@@ -188,6 +197,19 @@ class RunContext<J extends Job> implements TaskContext, RunningTask {
 
   updateState(state: string, meta: unknown = null): Promise<void> {
     return this.#parts.updateState(this.#job, state, meta)
+  }
+
+  step<T>(name: string, work: () => T | Promise<T>): Promise<T> {
+    return this.#durable().step(name, work)
+  }
+
+  async sleep(duration: Duration, name?: string): Promise<void> {
+    await this.#durable().sleep(toMs(duration, 'duration'), name)
+  }
+
+  #durable(): Steps<J> {
+    this.#steps ??= new Steps(this.#job, this.#parts, this.#parts.clock)
+    return this.#steps
   }
 
   retry(options: Parameters<TaskContext['retry']>[0] = {}): Retry {

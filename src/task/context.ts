@@ -27,6 +27,21 @@ export interface TaskContext {
   readonly logger: Logger
   /** Stores a state of the task's own, e.g. `('PROGRESS', { done: 3, of: 10 })`. Nothing without a result store. */
   updateState(state: string, meta?: unknown): Promise<void>
+  /**
+   * Does something once, however often the task is run: its result is kept, and later runs are given that. Killed between
+   * its effect and the keeping, it is done again.
+   * @param name no other step of this task may have it
+   * @throws CeleriacError `STEP_INVALID`, `RESULTS_DISABLED` without a store to keep it in, `PAYLOAD_INVALID`
+   * @example const charge = await ctx.step('charge', () => bank.charge(order))
+   */
+  step<T>(name: string, work: () => T | Promise<T>): Promise<T>
+  /**
+   * Gives the slot back for so long: the run ends here, and the task is run again from its beginning when the time is over,
+   * past the steps that it has done. Costs no retry. What it throws is not to be caught.
+   * @param name where the number of sleeps before this one may differ from run to run
+   * @throws CeleriacError `STEP_INVALID` within a step, `RESULTS_DISABLED`
+   */
+  sleep(duration: Duration, name?: string): Promise<void>
   /** An error to throw: run this task again later. @example throw ctx.retry({ countdown: '30s', cause: error }) */
   retry(options?: { countdown?: Duration; maxRetries?: number; cause?: unknown }): Retry
   /**

@@ -26,6 +26,7 @@ export function createAttempt(delivery: Delivery, message: TaskMessage, definiti
     deliveryCount: 1 + lossesOf(message, delivery),
     fence: fenceOf(message, delivery),
     children: [],
+    steps: [],
     startedAt: null,
   }
 }

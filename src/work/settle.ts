@@ -22,6 +22,7 @@ import { tooManyLosses } from './gate.ts'
 import { asksJoins, type Ending, endOf, endsOf, joining, type MemberEnd } from './joining.ts'
 import type { Outcome } from './outcome.ts'
 import { type Recorded, recordOf, unsentRecords } from './records.ts'
+import { dropSteps } from './step-records.ts'
 
 export interface SettleParts {
   readonly broker: Broker
@@ -41,18 +42,28 @@ export interface Settled {
 /** @throws LeaseLostError somebody else has the task now; nothing was stored or sent (by an atomic store) */
 export function settle(settled: Settled, outcome: Outcome, parts: SettleParts): Promise<void> {
   const { delivery } = settled
-  if (outcome.kind === 'early') {
+  if (outcome.kind === 'early' || outcome.kind === 'asleep') {
     // Where the broker keeps nothing back for so long, it comes early again, and goes back again.
     return delivery.release(Math.min(outcome.delayMs, parts.broker.capabilities.maxDelayMs))
   }
   if (outcome.kind === 'interrupted') return delivery.release()
   try {
     const ending = endingOf(settled, outcome, parts)
-    if (ending === undefined || !asksJoins(ending)) return commit(delivery, ending, parts)
-    return commitJoined(settled, ending, parts)
+    const settling =
+      ending === undefined || !asksJoins(ending)
+        ? commit(delivery, ending, parts)
+        : commitJoined(settled, ending, parts)
+    const { attempt } = settled
+    if (attempt === undefined || attempt.steps?.length === 0 || !isDone(outcome)) return settling
+    return settling.then(() => dropSteps(attempt, parts))
   } catch (error) {
     return Promise.reject(error)
   }
+}
+
+/** Whether the task is through with its steps; what was given up may be redriven. */
+function isDone({ kind }: Outcome): boolean {
+  return kind === 'success' || kind === 'replaced'
 }
 
 /** A running task's own state, or STARTED. */
@@ -83,7 +94,7 @@ async function commitJoined(settled: Settled, ending: Ending, parts: SettleParts
   if (cancelled.length > 0) await parts.producer.revoke(cancelled).catch(() => undefined)
 }
 
-type Ended = Exclude<Outcome, { kind: 'early' | 'interrupted' }>
+type Ended = Exclude<Outcome, { kind: 'early' | 'asleep' | 'interrupted' }>
 
 function endingOf(settled: Settled, outcome: Ended, parts: SettleParts): Ending | undefined {
   switch (outcome.kind) {

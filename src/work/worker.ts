@@ -35,6 +35,7 @@ import { RateLimits } from './rate-limits.ts'
 import type { Revoked } from './revoked.ts'
 import type { Settled, SettleParts } from './settle.ts'
 import { Settling } from './settling.ts'
+import { keepStep, loadStep, type StepRecordParts } from './step-records.ts'
 
 export interface WorkerSettings extends PoolSettings {
   readonly name: string
@@ -301,6 +302,11 @@ export class Worker {
     await this.stop()
   }
 
+  get #stepParts(): StepRecordParts {
+    const { clock, results } = this.#parts
+    return { clock, results, worker: this.name }
+  }
+
   #addLane(kind: PoolKind): Lane {
     const { clock, logger } = this.#parts
     const pool = createPool<Attempt>(kind, this.settings, {
@@ -311,6 +317,8 @@ export class Worker {
       updateState: async (attempt, state, meta) => {
         await Promise.all(callsOf(attempt).map((call) => this.#settling.saveState(call, state, meta)))
       },
+      loadStep: (attempt, name) => loadStep(attempt, name, this.#stepParts),
+      keepStep: (attempt, name, kept) => keepStep(attempt, name, kept, this.#stepParts),
     })
     const lane = new Lane(pool, this.settings.prefetch)
     this.#lanes.set(kind, lane)

@@ -152,6 +152,16 @@ describe.each(['processes', 'threads'] as const)('the pool `%s`', (pool) => {
     if (pool === 'processes') expect(pidsOf(program)).toContain((a as { value: { pid: number } }).value.pid)
   })
 
+  it('keeps the steps of a task whose child is lost in the middle of one', async () => {
+    await worker({ pool, concurrency: 1 })
+
+    const result = (await get('stepped')) as { first: number; second: number; deliveries: number }
+
+    expect(result.deliveries).toBe(2)
+    expect(runs().map((run) => run.split(' ')[1])).toEqual(['first', 'second', 'second'])
+    if (pool === 'processes') expect(result.first).not.toBe(result.second)
+  })
+
   it('lets what runs end at the shutdown, and gives back what does not', async () => {
     const program = await worker({ pool, concurrency: 2, shutdownTimeout: '500ms' })
     const busy = await call('busy', 200)

@@ -277,6 +277,8 @@ class World {
       worker: 'w',
       limitsOf: () => ({ softMs: undefined, hardMs: undefined }),
       updateState: async () => undefined,
+      loadStep: async () => undefined,
+      keepStep: async () => undefined,
     }).outcome()) as RunOutcome
     const fate = this.#random()
     this.#deathAt = (['join', 'store', 'send', 'settle'] as const)[Math.floor(fate / 0.05)]
