@@ -11,6 +11,7 @@ import { deadSuffix } from '../send/dead-letters.ts'
 import { markerQueue } from '../send/migration-ledger.ts'
 import { packageVersion } from '../version.ts'
 import { addConnectionFlags, type ConnectionFlags, fileOf, findApp, openApp } from './connection.ts'
+import { aboutChords } from './doctor-chords.ts'
 import { asCeleriacError, exitCodes, messageOf } from './failure.ts'
 import { error, type Finding, ok, warn } from './finding.ts'
 import { plural, print, printJson, shortTime, wrap } from './output.ts'
@@ -31,7 +32,7 @@ export function addDoctorCommand(program: Command): void {
     .command('doctor')
     .summary('look for what is wrong, and say what to do')
     .description(
-      'Looks at Node, the broker and how it is set up, the clocks, the disk, the queues and the dead letters. Exit code 1 on an error.',
+      'Looks at Node, the broker and how it is set up, the clocks, the disk, the queues, the dead letters and the chords. Exit code 1 on an error.',
     )
   addConnectionFlags(command)
     .option('--management <url>', "RabbitMQ's management API (default: port 15672 of the broker's host)")
@@ -179,7 +180,8 @@ async function aboutBroker(app: Celeriac): Promise<Finding[]> {
   try {
     const queues = await app.broker.queues()
     const opened = `${redacted(app.config.broker)} opens, in ${shortTime(performance.now() - since)}`
-    return [ok('broker', opened), ...aboutQueues(queues)]
+    const chords = app.results?.joins === true ? aboutChords(await app.waitingJoins()) : []
+    return [ok('broker', opened), ...aboutQueues(queues), ...chords]
   } finally {
     await app.close()
   }
