@@ -74,7 +74,8 @@ function nameOf({ name }: ResultNode): string {
 }
 
 /** How long it ran, how long it had waited, how often it was tried. */
-function timesOf({ sentAt, startedAt, doneAt, attempts, state }: ResultNode): string {
+function timesOf({ name, sentAt, startedAt, doneAt, attempts, state }: ResultNode): string {
+  if (name === 'celery.group') return ''
   const facts: string[] = []
   if (startedAt !== null && doneAt !== null) facts.push(`ran ${shortTime(Math.max(0, doneAt - startedAt))}`)
   else if (state === 'STARTED' && startedAt !== null)

@@ -14,7 +14,7 @@ import { nameAndMessage, storeError, tracebackOf } from '../result/stored-error.
 import { afterFailure, afterSuccess, nextStarts, remainingPlaces, remainingReporters } from '../send/continuation.ts'
 import { addAttempt, deadLetterOf } from '../send/dead-letters.ts'
 import { emptyEmbed, isoDate, type TaskMessage } from '../send/message.ts'
-import type { Following, Producer } from '../send/producer.ts'
+import type { Following, Predecessor, Producer } from '../send/producer.ts'
 import { withoutRoutingHistory } from '../send/routing-history.ts'
 import type { CeleriacHeader } from '../send/wire.ts'
 import { type Attempt, fenceOf, lossesOf } from './attempt.ts'
@@ -132,9 +132,12 @@ function success(
   let stored: unknown
   let next: Following
   let ends: readonly MemberEnd[]
-  const after = { ...message, queue: attempt.delivery.queue }
   try {
     stored = toJsonValue(value)
+    // Behind most tasks there is nothing.
+    if (message.embed === emptyEmbed)
+      return { save: [recordOf(attempt, 'SUCCESS', stored, null, attempt.children, parts)] }
+    const after = predecessorOf(message, attempt.delivery)
     next = parts.producer.successors(after, afterSuccess(message, value))
     const { size, ...more } = parts.producer.additions(message, added, attempt.fence)
     if (added.length > 0) next = together(next, parts.producer.successors(after, more))
@@ -147,6 +150,10 @@ function success(
   if (!keeps) return { publish, save, groups, ends }
   const children = [...attempt.children, ...next.ids]
   return { publish, save: [recordOf(attempt, 'SUCCESS', stored, null, children, parts), ...save], groups, ends }
+}
+
+function predecessorOf({ rootId, id, replyTo }: TaskMessage, { queue }: Delivery): Predecessor {
+  return { rootId, id, replyTo, queue }
 }
 
 function together(one: Following, other: Following): Following {
@@ -255,7 +262,7 @@ function remaining(properties: Properties, expiresMs: number | null, nowMs: numb
 /** FAILURE for the task and for the steps that will not run, error callbacks, and the message to the dead letters. */
 function failure({ delivery, message, attempt }: Settled, error: unknown, reason: string, parts: SettleParts): Ending {
   const { name, message: text } = nameAndMessage(error)
-  const errbacks = errorCallbacks(message, delivery.queue, parts)
+  const errbacks = errorCallbacks(message, delivery, parts)
   const dead = deadLetterOf(delivery.message, afterAttempt(message, delivery, error, parts), {
     reason,
     error: { type: name, message: `${text}${errbacks.problem}`, traceback: tracebackOf(error) },
@@ -278,13 +285,13 @@ function failure({ delivery, message, attempt }: Settled, error: unknown, reason
 /** Those that cannot be sent must not keep the failure from being stored; the dead letter names the problem. */
 function errorCallbacks(
   message: TaskMessage | undefined,
-  queue: string,
+  delivery: Delivery,
   { producer }: SettleParts,
 ): Omit<Following, 'ids'> & { problem: string } {
   if (message === undefined) return { publish: [], save: [], groups: [], problem: '' }
   try {
     return {
-      ...producer.successors({ ...message, queue }, afterFailure(message.id, message.embed.errbacks)),
+      ...producer.successors(predecessorOf(message, delivery), afterFailure(message.id, message.embed.errbacks)),
       problem: '',
     }
   } catch (error) {
