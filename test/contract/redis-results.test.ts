@@ -27,6 +27,27 @@ describeWith('redis', 'with a server', () => {
   const metaKey = (taskId: string) => `celery-task-meta-${taskId}`
 
   describe('redis result store', () => {
+    it('holds a join that has failed, so that Python does not end it too, and lets go once it may go on', async (context) => {
+      const store = await openStore(context)
+      const part: JoinPart = {
+        memberId: 'a',
+        index: 0,
+        state: 'FAILURE',
+        result: { exc_type: 'Error', exc_message: [] },
+      }
+      const later = (): Promise<unknown> => raw(server(), (redis) => redis.get('celery-taskset-meta-held.t'))
+
+      // Before the size is told: a member may fail while the others are still being sent.
+      await store.join('held', { part })
+      const held = await later()
+      const progress = await store.join('held', { size: 1 })
+      await store.join('held', { part: { ...part, state: 'SUCCESS' } })
+
+      expect(Number(held)).toBeGreaterThanOrEqual(1_000_000_000)
+      expect(progress).toMatchObject({ joined: 1, size: 1, failed: 'a' })
+      expect(await later()).toBe('0')
+    })
+
     it('keeps a record under the key that Celery reads, for its time, and publishes the same', async (context) => {
       const store = await openStore(context)
       await raw(server(), async (redis) => {

@@ -8,8 +8,8 @@
  * are told apart one by one, Python's too. Until then `joined` counts a Python member as often as it left a part.
  * After a join the hash keeps nothing but that it is closed.
  *
- * A join that has failed through here moves its size into the hash: Python, which finds none, then leaves the end to us,
- * and does not call the error callbacks a second time.
+ * A join that has failed through here is held: Python then waits for members that never come, leaves the end to us, and
+ * does not call the error callbacks a second time.
  */
 import type { Logger } from '../../logger.ts'
 import type { JoinChange, JoinPart, JoinProgress, OpenJoin } from '../../result/result-store.ts'
@@ -17,6 +17,17 @@ import type { RedisClient } from './client.ts'
 import { decodePart, encodePart, scoreOf } from './result-part.ts'
 import { expiryArg } from './result-save.ts'
 import { defineScript } from './script.ts'
+
+/** Defines `wanted_parts(size_key, later_key, own_key)`: how many parts a join waits for; nil while nobody has told it. */
+const wantedLua = `
+local held_by = 1000000000
+local function wanted_parts(size_key, later_key, own_key)
+  local size = tonumber(redis.call('GET', size_key) or '')
+  local later = tonumber(redis.call('GET', later_key) or '') or 0
+  if redis.call('HEXISTS', own_key, 'held') == 1 then later = later - held_by end
+  return size and size + later
+end
+`
 
 /**
  * Adds a part, or tells the size, or both, and looks where the join stands.
@@ -27,7 +38,7 @@ import { defineScript } from './script.ts'
  * - returns the members counted; the size, or false while nobody told it; the first member that failed, or false; and,
  *   once complete and until it is closed, parts and scores in turn
  */
-const joinScript = defineScript(`
+const joinScript = defineScript(`${wantedLua}
 local parts_key, later_key, size_key, own_key, index_key = unpack(KEYS)
 local group, expires, size, member, score, part, state, added, settles = unpack(ARGV)
 
@@ -49,26 +60,16 @@ if member ~= '' and (not known or (known ~= 'SUCCESS' and state == 'SUCCESS')) t
   if added ~= '0' then redis.call('INCRBY', later_key, added) end
   if state ~= 'SUCCESS' then
     redis.call('HSETNX', own_key, 'failed', member)
-    if settles == '' then redis.call('HSETNX', own_key, 'told', '') end
+    -- As many members more as never come: Python waits for them, and leaves the end to us.
+    if settles == '' and redis.call('HSETNX', own_key, 'held', '') == 1 then redis.call('INCRBY', later_key, held_by) end
   elseif redis.call('HGET', own_key, 'failed') == member then
     redis.call('HDEL', own_key, 'failed')
-    local kept = redis.call('HGET', own_key, 'told')
-    if kept then
-      -- Python may complete it again.
-      redis.call('HDEL', own_key, 'told')
-      if kept ~= '' then redis.call('SET', size_key, kept) end
-    end
+    if redis.call('HDEL', own_key, 'held') == 1 then redis.call('DECRBY', later_key, held_by) end
   end
 end
 if size ~= '' then
   redis.call('SET', size_key, size)
   redis.call('PUBLISH', size_key, size)
-end
-local told = redis.call('HGET', own_key, 'told')
-if told and redis.call('EXISTS', size_key) == 1 then
-  told = redis.call('GET', size_key)
-  redis.call('HSET', own_key, 'told', told)
-  redis.call('DEL', size_key)
 end
 redis.call('ZADD', index_key, 'NX', redis.call('TIME')[1], group)
 if expires ~= '' then
@@ -77,9 +78,8 @@ end
 
 local failed = redis.call('HGET', own_key, 'failed')
 local count = redis.call('ZCARD', parts_key)
-told = tonumber(told or redis.call('GET', size_key) or '')
-if not told then return {count, false, failed, false} end
-local wanted = told + (tonumber(redis.call('GET', later_key) or '') or 0)
+local wanted = wanted_parts(size_key, later_key, own_key)
+if not wanted then return {count, false, failed, false} end
 if count < wanted then return {count, wanted, failed, false} end
 
 local entries = redis.call('ZRANGE', parts_key, 0, -1, 'WITHSCORES')
@@ -100,14 +100,13 @@ return {distinct, wanted, failed, distinct >= wanted and entries}
  * - KEYS: as above
  * - ARGV: the group; ms until the word goes, '' for never
  */
-const closeScript = defineScript(`
+const closeScript = defineScript(`${wantedLua}
 local parts_key, later_key, size_key, own_key, index_key = unpack(KEYS)
 local group, expires = unpack(ARGV)
 
 if redis.call('HEXISTS', own_key, 'joined') == 0 then
   local joined = redis.call('ZCARD', parts_key)
-  local told = tonumber(redis.call('GET', size_key) or redis.call('HGET', own_key, 'told') or '')
-  local wanted = told and told + (tonumber(redis.call('GET', later_key) or '') or 0)
+  local wanted = wanted_parts(size_key, later_key, own_key)
   redis.call('UNLINK', own_key)
   redis.call('HSET', own_key, 'joined', joined, 'size', wanted or '')
 end
