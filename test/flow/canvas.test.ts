@@ -483,7 +483,8 @@ describe.each(brokers)('on $broker', ({ url }) => {
       add.s(1),
     ).delay()
     const worker = await app.worker({ queues: ['celery'] })
-    await until(async () => (await app.waitingJoins())[0]?.joined === 1)
+    // A part is told to the join a moment before its member's end is stored.
+    await until(async () => (await result.why()).waitsFor[0]?.waitsFor.length === 1)
 
     const why = await result.why()
     const [join] = await app.waitingJoins()

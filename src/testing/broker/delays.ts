@@ -34,7 +34,7 @@ export function delays(declare: Declare<BrokerFixture>, { capabilities, delayMs 
       await expectNothing(consumer)
       await fixture.advance(delayMs / 2)
 
-      const delivery = await takeWithin(fixture, consumer, delayMs)
+      const delivery = await takeWithin(fixture, consumer, 5 * delayMs)
       expect(bodies([delivery])).toEqual(['later'])
       expect(delivery.deliveryCount).toBe(1)
     })
