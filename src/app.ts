@@ -4,7 +4,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Broker } from './broker/broker.ts'
 import type { Bus } from './broker/bus.ts'
 import type { Limiter } from './broker/limiter.ts'
-import { systemClock } from './clock.ts'
+import { type Clock, systemClock } from './clock.ts'
 import {
   type AppConfig,
   type AppOptions,
@@ -62,14 +62,27 @@ interface Connected {
   readonly content: Content
 }
 
+/** Where tests take hold of an application: see `celeriac/testing/app`. */
+export const stage: unique symbol = Symbol.for('celeriac.stage')
+
+export interface Staging {
+  /** URL, of its results too where it keeps some. */
+  readonly broker: string
+  readonly clock: Clock
+  readonly wrapBroker: (broker: Broker) => Broker
+}
+
 /** Marks an application, so that the CLI recognises one that another copy of this package made. */
 export const appBrand: unique symbol = Symbol.for('celeriac.app')
 
 export class Celeriac {
   readonly [appBrand] = true
   readonly name: string
-  readonly config: AppConfig
   readonly registry = new Registry()
+  #config: AppConfig
+  #clock: Clock = systemClock
+  /** What stands between the application and its broker; in tests only. */
+  #wrapBroker: (broker: Broker) => Broker = (broker) => broker
   readonly #serializers = new Serializers()
   #content: Content | undefined
   readonly #middleware: Middleware[] = []
@@ -88,7 +101,7 @@ export class Celeriac {
   /** Connects to nothing yet. @throws CeleriacError `CONFIG_INVALID` */
   constructor(name: string, options: CeleriacOptions = {}) {
     this.name = name
-    this.config = resolveConfig(options)
+    this.#config = resolveConfig(options)
     this.#signals = new Signals(this.config.logger)
     this.#taskDefaults = checkTaskDefaults(options.taskDefaults ?? {})
     this.#router = createRouter(options.taskRoutes)
@@ -96,6 +109,23 @@ export class Celeriac {
       send: (canvas, options) => this.#withProducer((producer) => producer.send(canvas, options)),
       sendMany: (task, calls, options) => this.#withProducer((producer) => producer.sendMany(task, calls, options)),
     }
+  }
+
+  get config(): AppConfig {
+    return this.#config
+  }
+
+  /** Has it work elsewhere and by another clock, for tests. @throws CeleriacError `CONFIG_INVALID` once it is open */
+  [stage]({ broker, clock, wrapBroker }: Staging): void {
+    if (this.#opening !== undefined) {
+      throw new CeleriacError(
+        'CONFIG_INVALID',
+        'the application is open already; take it to a test before it sends anything',
+      )
+    }
+    this.#config = { ...this.#config, broker, results: this.#config.results === undefined ? undefined : broker }
+    this.#clock = clock
+    this.#wrapBroker = wrapBroker
   }
 
   /**
@@ -271,10 +301,10 @@ export class Celeriac {
     this.#control ??= new Control({
       bus: () => this.bus(),
       lamport: new LamportClock(),
-      clock: systemClock,
+      clock: this.#clock,
       remember: async (ids) => {
         const [{ broker }, bus] = await Promise.all([this.#connect(), this.bus()])
-        await remember(ids, { broker, bus, clock: systemClock })
+        await remember(ids, { broker, bus, clock: this.#clock })
       },
     })
     return this.#control
@@ -313,10 +343,10 @@ export class Celeriac {
       producer,
       registry: this.registry,
       content,
-      clock: systemClock,
+      clock: this.#clock,
       logger: config.logger,
       worker: name,
-      revoked: new Revoked(systemClock),
+      revoked: new Revoked(this.#clock),
       limiter: this.#usesLimits() ? await this.#openLimiter() : undefined,
     }
     const worker = new Worker({ ...config, name, queues: config.queues ?? this.queues }, parts)
@@ -456,7 +486,7 @@ export class Celeriac {
     try {
       const bus = await this.bus()
       const { registry, config } = this
-      const parts = { worker, broker, bus, registry, config, clock: systemClock, logger, sendsTaskEvents: taskEvents }
+      const parts = { worker, broker, bus, registry, config, clock: this.#clock, logger, sendsTaskEvents: taskEvents }
       const node = new WorkerNode(parts)
       await node.start()
       worker.stopping.addEventListener('abort', () => void worker.stop().then(() => node.stop()))
@@ -476,10 +506,10 @@ export class Celeriac {
   async #openConnections(): Promise<Connected> {
     const { broker: brokerUrl, results: resultsUrl } = this.config
     const { content } = this
-    const options = { ...this.config, clock: systemClock }
+    const options = { ...this.config, clock: this.#clock }
     const connection: Connection = await connect(brokerUrl, options)
     await connection.broker.open()
-    const { broker } = connection
+    const broker = this.#wrapBroker(connection.broker)
     let results: ResultStore | undefined
     let { limiter } = connection
     if (resultsUrl !== undefined) {
@@ -493,7 +523,7 @@ export class Celeriac {
       results,
       registry: this.registry,
       router: this.#router,
-      clock: systemClock,
+      clock: this.#clock,
       content,
       settings: this.config,
       revoke: (ids, options) => this.control.revoke(ids, options),
@@ -501,7 +531,7 @@ export class Celeriac {
       signals: this.#signals,
       middleware: this.#middleware,
     })
-    const deadLetters = new DeadLetters(broker, results, systemClock, content)
+    const deadLetters = new DeadLetters(broker, results, this.#clock, content)
     this.#connected = { broker, bus: connection.bus, limiter, results, producer, deadLetters, content }
     return this.#connected
   }

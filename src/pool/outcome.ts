@@ -10,8 +10,8 @@ export type RunOutcome =
   | { readonly kind: 'failure'; readonly error: unknown; readonly reason: GiveUpReason }
   /** The task threw `Ignore`. */
   | { readonly kind: 'ignored' }
-  /** It called `ctx.sleep`: to be run again then. */
-  | { readonly kind: 'asleep'; readonly delayMs: number }
+  /** It called `ctx.sleep`: to be run again then. `steps`: what those that it has done gave, as JSON. */
+  | { readonly kind: 'asleep'; readonly delayMs: number; readonly steps: string }
   /** Cut short by the worker's shutdown: back to the queue, as if it had not been taken. */
   | { readonly kind: 'interrupted' }
   /** Cut short because somebody revoked the task. */

@@ -44,8 +44,8 @@ export class Run<J extends Job = Job> implements Execution {
       const value = await this.#timed(
         runAs(this.#context, () => definition.run(message.args, message.kwargs, this.#context)),
       )
-      const { added, asleepMs } = this.#context
-      if (asleepMs !== undefined) return { kind: 'asleep', delayMs: asleepMs }
+      const { added, asleep } = this.#context
+      if (asleep !== undefined) return asleep
       return added.length === 0 ? { kind: 'success', value } : { kind: 'success', value, added }
     } catch (error) {
       return this.#outcomeOf(error)
@@ -79,8 +79,8 @@ export class Run<J extends Job = Job> implements Execution {
     if (error instanceof Ignore) return { kind: 'ignored' }
     const stopped = outcomeOfStop(this.#context.reason)
     if (stopped !== undefined) return stopped
-    const { asleepMs } = this.#context
-    if (asleepMs !== undefined) return { kind: 'asleep', delayMs: asleepMs }
+    const { asleep } = this.#context
+    if (asleep !== undefined) return asleep
     if (error instanceof Replace) return { kind: 'replaced', canvas: error.canvas }
     return outcomeOfError(error, this.#job)
   }
@@ -133,8 +133,9 @@ class RunContext<J extends Job> implements TaskContext, RunningTask {
     this.#parts = parts
   }
 
-  get asleepMs(): number | undefined {
-    return this.#steps?.asleepMs
+  get asleep(): (RunOutcome & { kind: 'asleep' }) | undefined {
+    if (this.#steps?.asleepMs === undefined) return undefined
+    return { kind: 'asleep', delayMs: this.#steps.asleepMs, steps: this.#steps.kept }
   }
 
   get taskId(): string {

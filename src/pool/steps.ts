@@ -1,7 +1,7 @@
 /** Durable steps of one run: done once, kept by the worker, and answered from there ever after. */
 import type { Clock } from '../clock.ts'
 import { CeleriacError } from '../errors.ts'
-import { fromJsonValue, toJsonValue } from '../json.ts'
+import { encodeJson, fromJsonValue, toJsonValue } from '../json.ts'
 
 /** Where the results of steps are kept. */
 export interface StepStore<J> {
@@ -26,6 +26,7 @@ export class Steps<J extends { readonly steps?: string[] }> {
   readonly #job: J
   readonly #store: StepStore<J>
   readonly #clock: Clock
+  readonly #kept = new Map<string, Kept>()
   #underway = 0
   #sleeps = 0
   #asleepMs: number | undefined
@@ -41,15 +42,20 @@ export class Steps<J extends { readonly steps?: string[] }> {
     return this.#asleepMs
   }
 
+  /** The results of the steps that this run has come to, by name, as JSON. */
+  get kept(): string {
+    return encodeJson(Object.fromEntries(this.#kept))
+  }
+
   async step<T>(name: string, work: () => T | Promise<T>): Promise<T> {
     this.#note(name)
-    const kept = await this.#store.loadStep(this.#job, name)
+    const kept = await this.#load(name)
     if (kept !== undefined) return kept.value as T
     this.#underway += 1
     try {
       // As later runs will be given it.
       const result: Kept = { value: fromJsonValue(toJsonValue(await work())) }
-      await this.#store.keepStep(this.#job, name, result)
+      await this.#keep(name, result)
       return result.value as T
     } finally {
       this.#underway -= 1
@@ -63,13 +69,24 @@ export class Steps<J extends { readonly steps?: string[] }> {
     this.#sleeps += 1
     const step = `sleep ${name ?? this.#sleeps}`
     this.#note(step)
-    const kept = await this.#store.loadStep(this.#job, step)
+    const kept = await this.#load(step)
     const untilMs = kept === undefined ? this.#clock.now() + ms : Number(kept.value)
-    if (kept === undefined) await this.#store.keepStep(this.#job, step, { value: untilMs })
+    if (kept === undefined) await this.#keep(step, { value: untilMs })
     const leftMs = untilMs - this.#clock.now()
     if (leftMs <= 0) return
     this.#asleepMs = leftMs
     throw new Asleep()
+  }
+
+  async #load(name: string): Promise<Kept | undefined> {
+    const kept = await this.#store.loadStep(this.#job, name)
+    if (kept !== undefined) this.#kept.set(name, kept)
+    return kept
+  }
+
+  async #keep(name: string, kept: Kept): Promise<void> {
+    await this.#store.keepStep(this.#job, name, kept)
+    this.#kept.set(name, kept)
   }
 
   #note(name: string): void {

@@ -76,6 +76,8 @@ export interface CeleriacHeader {
   readonly losses?: number
   /** When the token of a rate limit is there that was reserved for this message, epoch ms. */
   readonly reserved?: number
+  /** What the durable steps gave that were done before it slept, as JSON. */
+  readonly steps?: string
   readonly dead?: DeadLetterHeader
 }
 

@@ -48,6 +48,12 @@ export class ManualClock implements Clock {
     return this.#waiting.size
   }
 
+  /** Ms until the next timer fires; undefined without any. */
+  get nextTimerMs(): number | undefined {
+    const next = this.#next(Number.POSITIVE_INFINITY)
+    return next === undefined ? undefined : Math.max(0, next.dueMs - this.#nowMs)
+  }
+
   /** Lets `ms` pass, firing what falls due on the way. Resolves when what was fired has run as far as it can. */
   async advance(ms: number): Promise<void> {
     const targetMs = this.#nowMs + ms
@@ -60,6 +66,15 @@ export class ManualClock implements Clock {
     }
     this.#nowMs = Math.max(this.#nowMs, targetMs)
     await settle()
+  }
+
+  /**
+   * The same in one leap: what falls due on the way fires after it, in its order, and finds the time at the end. For long
+   * times in which nothing happens but that somebody looks again and again.
+   */
+  async leap(ms: number): Promise<void> {
+    this.#nowMs += ms
+    await this.advance(0)
   }
 
   /** The first timer due by then; of those due together, the one set first. */

@@ -42,7 +42,7 @@ export interface Settled {
 /** @throws LeaseLostError somebody else has the task now; nothing was stored or sent (by an atomic store) */
 export function settle(settled: Settled, outcome: Outcome, parts: SettleParts): Promise<void> {
   const { delivery } = settled
-  if (outcome.kind === 'early' || outcome.kind === 'asleep') {
+  if (outcome.kind === 'early') {
     // Where the broker keeps nothing back for so long, it comes early again, and goes back again.
     return delivery.release(Math.min(outcome.delayMs, parts.broker.capabilities.maxDelayMs))
   }
@@ -94,7 +94,7 @@ async function commitJoined(settled: Settled, ending: Ending, parts: SettleParts
   if (cancelled.length > 0) await parts.producer.revoke(cancelled).catch(() => undefined)
 }
 
-type Ended = Exclude<Outcome, { kind: 'early' | 'asleep' | 'interrupted' }>
+type Ended = Exclude<Outcome, { kind: 'early' | 'interrupted' }>
 
 function endingOf(settled: Settled, outcome: Ended, parts: SettleParts): Ending | undefined {
   switch (outcome.kind) {
@@ -108,6 +108,8 @@ function endingOf(settled: Settled, outcome: Ended, parts: SettleParts): Ending 
       return failure(settled, outcome.error, outcome.reason, parts)
     case 'poison':
       return failure(settled, outcome.error, outcome.reason, parts)
+    case 'asleep':
+      return asleep(settled.attempt as Attempt, outcome, parts)
     case 'reserved':
       return reserved(settled.attempt as Attempt, outcome, parts)
     case 'lost':
@@ -237,6 +239,16 @@ function lost(attempt: Attempt, error: unknown, parts: SettleParts): Ending {
   }
   const celeriac = { ...afterAttempt(message, delivery, error, parts), losses }
   return { publish: [onceMore(attempt, { celeriac }, parts)] }
+}
+
+/**
+ * Its message again, for the time when it wakes. It takes the results of its steps along, because it may sleep for longer
+ * than the store keeps them.
+ */
+function asleep(attempt: Attempt, { delayMs, steps }: Ended & { kind: 'asleep' }, parts: SettleParts): Effects {
+  const celeriac = { ...attempt.message.celeriac, losses: lossesOf(attempt.message, attempt.delivery), steps }
+  const again = onceMore(attempt, { celeriac }, parts)
+  return { publish: [{ ...again, delayMs: Math.min(delayMs, parts.broker.capabilities.maxDelayMs) }] }
 }
 
 /** Its message again, with the token it has, for the time when it may start. */

@@ -4,7 +4,7 @@
  * up stay until results expire, so that a redrive goes on behind them.
  */
 import { CeleriacError } from '../errors.ts'
-import { fromJsonValue, toJsonValue } from '../json.ts'
+import { decodeJson, fromJsonValue, toJsonValue } from '../json.ts'
 import type { Kept } from '../pool/steps.ts'
 import type { ResultStore } from '../result/result-store.ts'
 import type { Attempt } from './attempt.ts'
@@ -14,7 +14,11 @@ export interface StepRecordParts extends RecordParts {
   readonly results: ResultStore | undefined
 }
 
+/** What travelled with the message over a sleep comes first: the store may have let it go. */
 export async function loadStep(attempt: Attempt, name: string, parts: StepRecordParts): Promise<Kept | undefined> {
+  const { steps } = attempt.message.celeriac
+  const carried = steps === undefined ? undefined : (decodeJson(steps) as Readonly<Record<string, Kept>>)
+  if (carried !== undefined && Object.hasOwn(carried, name)) return carried[name]
   const [record] = await storeOf(attempt, parts).load([stepId(attempt, name)])
   return record?.status === 'SUCCESS' ? (fromJsonValue(record.result) as Kept) : undefined
 }

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
 import * as api from '../../src/index.ts'
+import * as kit from '../../src/testing/app.ts'
 import * as testing from '../../src/testing/index.ts'
 
 it('the package exports these values and no others', () => {
@@ -43,4 +44,8 @@ it('celeriac/testing exports the suites and the manual clock', () => {
     'lockContract',
     'resultContract',
   ])
+})
+
+it('celeriac/testing/app exports the kit for tests of applications', () => {
+  expect(Object.keys(kit).sort()).toEqual(['ManualClock', 'TestApp', 'testApp'])
 })
