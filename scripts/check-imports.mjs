@@ -24,6 +24,7 @@ const layers = [
   { name: 'work', paths: ['work/'] },
   { name: 'control', paths: ['control/'] },
   { name: 'bench', paths: ['bench/'] },
+  { name: 'beat', paths: ['beat/'] },
   // Vendors stand at the edge: only the contracts are theirs to know, and only three may know them.
   { name: 'driver', paths: ['drivers/'], imports: ['base', 'contracts'], importedBy: ['app', 'cli', 'testing'] },
   { name: 'app', paths: ['app.ts', 'connect.ts', 'task-handle.ts', 'load-app.ts', 'pool-child.ts'] },
