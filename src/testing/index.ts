@@ -9,3 +9,4 @@ export { type LockFixture, type LockHarness, lockContract } from './lock-contrac
 export { ManualClock } from './manual-clock.ts'
 export type { ResultFixture, ResultHarness } from './result/fixture.ts'
 export { resultContract } from './result-contract.ts'
+export { type ScheduleFixture, type ScheduleHarness, scheduleContract } from './schedule-contract.ts'

@@ -6,6 +6,7 @@ import {
   MemoryLimiter,
   MemoryLock,
   MemoryResultStore,
+  MemoryScheduleStore,
   MemoryStore,
   memoryCapabilities,
 } from '../../src/drivers/memory/index.ts'
@@ -16,6 +17,7 @@ import {
   lockContract,
   ManualClock,
   resultContract,
+  scheduleContract,
 } from '../../src/testing/index.ts'
 
 interface Connection {
@@ -85,6 +87,14 @@ lockContract('memory', {
   open: async () => {
     const { options, open, time } = openStore()
     return { ...time, lock: await open(new MemoryLock(options)), peer: () => open(new MemoryLock(options)) }
+  },
+})
+
+scheduleContract('memory', {
+  open: async () => {
+    const { options, open, time } = openStore()
+    const connect = () => open(new MemoryScheduleStore(options, 'app'))
+    return { ...time, broker: await open(new MemoryBroker(options)), store: await connect(), peer: connect }
   },
 })
 

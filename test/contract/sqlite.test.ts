@@ -9,11 +9,19 @@ import {
   SqliteLimiter,
   SqliteLock,
   SqliteResultStore,
+  SqliteScheduleStore,
   SqliteStore,
   type SqliteStoreOptions,
   sqliteCapabilities,
 } from '../../src/drivers/sqlite/index.ts'
-import { brokerContract, busContract, limiterContract, lockContract, resultContract } from '../../src/testing/index.ts'
+import {
+  brokerContract,
+  busContract,
+  limiterContract,
+  lockContract,
+  resultContract,
+  scheduleContract,
+} from '../../src/testing/index.ts'
 
 interface Connection {
   open(): Promise<void>
@@ -84,6 +92,15 @@ lockContract('sqlite', {
   open: async () => {
     const { store, open, time } = await openFile()
     return { ...time, lock: await open(new SqliteLock(store())), peer: () => open(new SqliteLock(store())) }
+  },
+})
+
+scheduleContract('sqlite', {
+  open: async () => {
+    const { store, open, time } = await openFile()
+    const connect = async (broker: SqliteBroker) => open(new SqliteScheduleStore(await open(broker), 'app'))
+    const broker = new SqliteBroker(store())
+    return { ...time, broker, store: await connect(broker), peer: () => connect(new SqliteBroker(store())) }
   },
 })
 

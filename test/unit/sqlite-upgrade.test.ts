@@ -41,7 +41,8 @@ it('a file of the first layout is brought up to date with all it holds', async (
   file.exec('ALTER TABLE leased DROP COLUMN due')
   file.exec('ALTER TABLE bus DROP COLUMN headers')
   for (const column of ['joined', 'added', 'failed']) file.exec(`ALTER TABLE join_state DROP COLUMN ${column}`)
-  for (const table of ['bucket', 'slot', 'claim', 'task_group']) file.exec(`DROP TABLE ${table}`)
+  for (const table of ['bucket', 'slot', 'claim', 'task_group', 'schedule', 'schedule_change'])
+    file.exec(`DROP TABLE ${table}`)
   file.exec('PRAGMA user_version = 1')
   file.close()
 

@@ -24,6 +24,11 @@ export class LockTable {
     return true
   }
 
+  /** The token of whoever holds the name, or of who held it last where nobody has let go of it since. */
+  lastToken(name: string): number | undefined {
+    return this.#held.get(name)?.token
+  }
+
   release(name: string, token: number): void {
     if (this.#held.get(name)?.token === token) this.#held.delete(name)
   }

@@ -4,8 +4,8 @@
  */
 import type { Depth, PeekedMessage, QueueInfo } from '../../broker/broker.ts'
 import { LeaseLostError } from '../../errors.ts'
-import { Bell } from './bell.ts'
 import { Heap } from '../../heap.ts'
+import { Bell } from './bell.ts'
 import { readMessage, type StoredMessage } from './stored-message.ts'
 
 interface Entry {

@@ -1,5 +1,5 @@
 /**
- * What one `memory://name` holds: queues, results, listeners, locks and limits, shared by every connection of the process and
+ * What one `memory://name` holds: queues, results, listeners, locks, limits and schedules, shared by every connection of the process and
  * gone with it. Nothing here waits or sets timers. Time is told to it: whoever looks passes the present time, and what
  * fell due meanwhile is done first.
  */
@@ -10,6 +10,7 @@ import { LimitTable } from './limit-table.ts'
 import { LockTable } from './lock-table.ts'
 import { type Holder, MemoryQueue } from './queue.ts'
 import { ResultTable } from './result-table.ts'
+import { ScheduleTable } from './schedule-table.ts'
 import { storeMessage } from './stored-message.ts'
 
 /** What the memory driver's broker, bus, results, locks and limits are opened with. Those with one store work together. */
@@ -30,6 +31,7 @@ export class MemoryStore {
   readonly locks = new LockTable()
   readonly limits = new LimitTable()
   readonly #queues = new Map<string, MemoryQueue>()
+  readonly #schedules = new Map<string, ScheduleTable>()
   /** Lost consumers that still have messages, until their leases run out. */
   readonly #lost = new Set<Holder>()
 
@@ -45,6 +47,13 @@ export class MemoryStore {
     const queue = new MemoryQueue(name)
     this.#queues.set(name, queue)
     return queue
+  }
+
+  /** Those of one scope. */
+  schedules(scope: string): ScheduleTable {
+    const known = this.#schedules.get(scope) ?? new ScheduleTable()
+    this.#schedules.set(scope, known)
+    return known
   }
 
   queues(): MemoryQueue[] {

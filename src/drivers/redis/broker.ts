@@ -35,7 +35,8 @@ const defaultLeaseMs = 30_000
 export class RedisBroker implements Broker {
   readonly capabilities = redisCapabilities
   readonly client: RedisClient
-  readonly #outbox: Outbox
+  /** Shared with whoever publishes in a script of its own. */
+  readonly outbox: Outbox
   readonly #settlements: Settlements
   readonly #leases: LeaseKeeper
   readonly #keyWatch: KeyWatch
@@ -52,8 +53,8 @@ export class RedisBroker implements Broker {
     this.client = client
     const onQueue = (queue: string): void => this.#know(queue)
     this.#promoter = new Promoter(client)
-    this.#outbox = new Outbox(client, onQueue, (nextMs) => this.#promoter.plan(nextMs))
-    this.#settlements = new Settlements(client, this.#outbox)
+    this.outbox = new Outbox(client, onQueue, (nextMs) => this.#promoter.plan(nextMs))
+    this.#settlements = new Settlements(client, this.outbox)
     this.#leases = new LeaseKeeper(client)
     this.#keyWatch = new KeyWatch(client)
   }
@@ -67,7 +68,7 @@ export class RedisBroker implements Broker {
 
   async publish(messages: Iterable<OutgoingMessage>): Promise<void> {
     this.#refuseClosed()
-    const publishing = this.#outbox.publish(messages)
+    const publishing = this.outbox.publish(messages)
     this.#publishing.add(publishing)
     try {
       await publishing

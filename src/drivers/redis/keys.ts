@@ -40,6 +40,9 @@
  *     Pceleriac:bucket:<key>       string  what is given out of a rate, see `limiter.ts`; expires when all of it is due
  *     Pceleriac:slots:<key>        zset    holder, by when its lease is over: epoch ms; expires with the last
  *     Pceleriac:claim:<key>        string  the value it stands for; expires with the claim
+ *     Pceleriac:schedule:<scope>   hash    entry → `<revision> <value>`, see `schedule-store.ts`
+ *     Pceleriac:schedule-changed:<scope> set  entries that a leading beat is to look at again
+ *     Pceleriac:schedule-fence:<scope> string the largest token a beat has led with
  *
  * A place is a step (`0`, `3`, `6`, `9`), or `d<due>/<step>` for a message that was taken while it was delayed. An
  * envelope that a lost consumer held begins with the key `celeriac-losses`, which Python carries along.

@@ -76,6 +76,11 @@ export class Outbox {
     return encoded
   }
 
+  /** To be told what a script that publishes replied: ms until the next delayed message is due, -1, or ''. */
+  published(next: string): void {
+    if (next !== '-1' && next !== '') this.#onDelayed(Number(next))
+  }
+
   #open(messages: number, characters: number): Call {
     const open = this.#call
     if (
@@ -106,7 +111,7 @@ export class Outbox {
     try {
       const args = [prefix, ...argumentsOf(messages)]
       const next = await this.#client.ordered(publishScript, args, publishTimeoutMs, pushesOf(messages, prefix))
-      if (next !== '-1' && next !== '') this.#onDelayed(Number(next))
+      this.published(next)
       for (const { resolve } of waiting) resolve()
     } catch (error) {
       for (const { reject } of waiting) reject(error)
@@ -147,8 +152,8 @@ function pushesOf(messages: readonly Encoded[], prefix: string): Plain[] | undef
   return pushes
 }
 
-/** Neighbours with the same fate share their head. */
-function argumentsOf(messages: readonly Encoded[]): (string | number)[] {
+/** As `publishLua` takes them: neighbours with the same fate share their head. */
+export function argumentsOf(messages: readonly Encoded[]): (string | number)[] {
   const args: (string | number)[] = []
   for (let i = 0; i < messages.length; ) {
     const { queue, step, delayMs, envelope } = messages[i] as Encoded

@@ -5,29 +5,40 @@ import { saveLua } from './result-save.ts'
 import { defineScript } from './script.ts'
 
 /**
- * ARGV[3]: prefix. Then any number of: 'now', queue, step, count, envelope …; or 'later', queue, step, delay in ms,
- * envelope. Replies with ms until the next delayed message is due, or -1.
+ * Defines `publish(first, last)`, for a script with `brokerLua`: publishes what these arguments say. Any number of: 'now', queue, step, count, envelope …; or 'later', queue, step, delay in ms,
+ * envelope.
  */
+export const publishLua = `
+local function publish(i, last)
+  while i <= last do
+    local queue, step = ARGV[i + 1], ARGV[i + 2]
+    if ARGV[i] == 'now' then
+      local count = tonumber(ARGV[i + 3])
+      local key = list_key(queue, step)
+      for first = i + 4, i + 3 + count, 1000 do
+        redis.call('LPUSH', key, unpack(ARGV, first, math.min(first + 999, i + 3 + count)))
+      end
+      i = i + 4 + count
+    else
+      delay(queue, now + tonumber(ARGV[i + 3]), step, ARGV[i + 4])
+      i = i + 5
+    end
+  end
+end
+
+local function next_delayed()
+  local next = redis.call('ZRANGE', P .. 'celeriac:due', 0, 0, 'WITHSCORES')
+  return next[2] and tostring(math.max(0, next[2] - now)) or '-1'
+end
+`
+
+/** ARGV[3]: prefix. Then as `publish` takes it. Replies with ms until the next delayed message is due, or -1. */
 export const publishScript = defineJournalScript(`
 local P = ARGV[3]
 ${brokerLua}
-local i = 4
-while ARGV[i] do
-  local queue, step = ARGV[i + 1], ARGV[i + 2]
-  if ARGV[i] == 'now' then
-    local count = tonumber(ARGV[i + 3])
-    local key = list_key(queue, step)
-    for first = i + 4, i + 3 + count, 1000 do
-      redis.call('LPUSH', key, unpack(ARGV, first, math.min(first + 999, i + 3 + count)))
-    end
-    i = i + 4 + count
-  else
-    delay(queue, now + tonumber(ARGV[i + 3]), step, ARGV[i + 4])
-    i = i + 5
-  end
-end
-local next = redis.call('ZRANGE', P .. 'celeriac:due', 0, 0, 'WITHSCORES')
-reply = next[2] and tostring(math.max(0, next[2] - now)) or '-1'
+${publishLua}
+publish(4, #ARGV)
+reply = next_delayed()
 `)
 
 /**

@@ -32,7 +32,8 @@ const defaultLeaseMs = 30_000
 export class SqliteBroker implements Broker {
   readonly capabilities = sqliteCapabilities
   readonly store: SqliteStore
-  readonly #outbox: Outbox
+  /** Shared with whoever publishes within a transaction of its own. */
+  readonly outbox: Outbox
   readonly #settlements: Settlements
   readonly #leases: LeaseKeeper
   readonly #consumers = new Set<SqliteConsumer>()
@@ -40,8 +41,8 @@ export class SqliteBroker implements Broker {
 
   constructor(store: SqliteStore) {
     this.store = store
-    this.#outbox = new Outbox(store)
-    this.#settlements = new Settlements(store, this.#outbox, new ResultWriter(store))
+    this.outbox = new Outbox(store)
+    this.#settlements = new Settlements(store, this.outbox, new ResultWriter(store))
     this.#leases = new LeaseKeeper(store)
   }
 
@@ -51,7 +52,7 @@ export class SqliteBroker implements Broker {
 
   async publish(messages: Iterable<OutgoingMessage>): Promise<void> {
     this.#refuseClosed()
-    await this.#outbox.publish(messages)
+    await this.outbox.publish(messages)
   }
 
   async consume(queues: readonly string[], options: ConsumeOptions = {}): Promise<Consumer> {
@@ -59,7 +60,7 @@ export class SqliteBroker implements Broker {
     const consumer = new SqliteConsumer(
       {
         store: this.store,
-        outbox: this.#outbox,
+        outbox: this.outbox,
         settlements: this.#settlements,
         leases: this.#leases,
         onClose: (closed) => this.#consumers.delete(closed),
@@ -188,7 +189,7 @@ export class SqliteBroker implements Broker {
   async #setPaused(queue: string, paused: 0 | 1): Promise<void> {
     this.#refuseClosed()
     return this.store.write(() => {
-      this.store.run('UPDATE queue SET paused = ? WHERE id = ?', paused, this.#outbox.queueId(queue))
+      this.store.run('UPDATE queue SET paused = ? WHERE id = ?', paused, this.outbox.queueId(queue))
       this.store.ringAfterCommit()
     })
   }

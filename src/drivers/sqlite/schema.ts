@@ -18,7 +18,7 @@ import { CeleriacError } from '../../errors.ts'
 import type { Database } from './binding.ts'
 
 /** Raised when the tables change; a file of a version without an upgrade is refused. */
-const schemaVersion = 4
+const schemaVersion = 5
 
 /** Buckets, slots and claims, see `broker/limiter.ts` and `broker/token-bucket.ts`. There may be many of the first and the last. */
 const limitTables = `
@@ -37,6 +37,14 @@ CREATE INDEX claim_expires ON claim(expires);
 /** Who belongs to a group, as JSON. */
 const groupTable = `
 CREATE TABLE task_group(group_id TEXT PRIMARY KEY, expires INTEGER, record TEXT NOT NULL) WITHOUT ROWID;
+`
+
+/** Entries of beats, see `broker/schedule-store.ts`; and the names of those that a leader is to look at again. */
+const scheduleTables = `
+CREATE TABLE schedule(
+  scope TEXT, name TEXT, revision INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY(scope, name)) WITHOUT ROWID;
+
+CREATE TABLE schedule_change(scope TEXT, name TEXT, PRIMARY KEY(scope, name)) WITHOUT ROWID;
 `
 
 const tables = `
@@ -78,7 +86,7 @@ CREATE TABLE lock(name TEXT PRIMARY KEY, token INTEGER NOT NULL, expires INTEGER
 
 CREATE TABLE bus(id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, topic TEXT NOT NULL, reply_to TEXT,
   payload TEXT NOT NULL, headers TEXT NOT NULL DEFAULT '{}');
-${limitTables}${groupTable}`
+${limitTables}${groupTable}${scheduleTables}`
 
 /** What brings a file of an older version to the next one. */
 const upgrades: Readonly<Record<number, string>> = {
@@ -87,6 +95,7 @@ const upgrades: Readonly<Record<number, string>> = {
   3: `ALTER TABLE join_state ADD COLUMN joined INTEGER NOT NULL DEFAULT 0;
       ALTER TABLE join_state ADD COLUMN added INTEGER NOT NULL DEFAULT 0;
       ALTER TABLE join_state ADD COLUMN failed TEXT; ${groupTable}`,
+  4: scheduleTables,
 }
 
 /**
