@@ -1,9 +1,15 @@
 /** The application: its tasks, its connections, its workers. Joins up everything else. */
 import { hostname } from 'node:os'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { Beat } from './beat/beat.ts'
+import { type BeatEntry, ownSchedule } from './beat/entry.ts'
+import type { Schedule } from './beat/schedule.ts'
+import { Schedules } from './beat/schedules.ts'
 import type { Broker } from './broker/broker.ts'
 import type { Bus } from './broker/bus.ts'
 import type { Limiter } from './broker/limiter.ts'
+import type { ScheduleStore } from './broker/schedule-store.ts'
+import { Signature } from './canvas/signature.ts'
 import { type Clock, systemClock } from './clock.ts'
 import {
   type AppConfig,
@@ -57,6 +63,8 @@ interface Connected {
   /** Not open yet either. */
   readonly limiter: Limiter | undefined
   readonly results: ResultStore | undefined
+  /** Not open yet. */
+  readonly scheduleStore: ScheduleStore
   readonly producer: Producer
   readonly deadLetters: DeadLetters
   readonly content: Content
@@ -97,6 +105,10 @@ export class Celeriac {
   #bus: Promise<Bus> | undefined
   #limiter: Promise<Limiter> | undefined
   #control: Control | undefined
+  readonly #beatEntries = new Map<string, BeatEntry>()
+  readonly #beats = new Set<Beat>()
+  #scheduleStore: Promise<ScheduleStore> | undefined
+  #schedules: Schedules | undefined
 
   /** Connects to nothing yet. @throws CeleriacError `CONFIG_INVALID` */
   constructor(name: string, options: CeleriacOptions = {}) {
@@ -310,6 +322,69 @@ export class Celeriac {
     return this.#control
   }
 
+  /**
+   * Declares what is to be sent periodically, by name. A beat brings it into the broker when it starts: `celeriac beat`,
+   * `celeriac worker -B`, or `startBeat`.
+   *
+   * @example app.beat({ 'tidy up': { task: tidyUp, schedule: crontab({ minute: 0, hour: 3 }), args: [30] } })
+   * @throws CeleriacError `CONFIG_INVALID` for a name that was declared before
+   */
+  beat(entries: Readonly<Record<string, BeatEntry>>): void {
+    for (const [name, entry] of Object.entries(entries)) {
+      if (this.#beatEntries.has(name)) {
+        throw new CeleriacError('CONFIG_INVALID', `the schedule entry '${name}' was declared twice`)
+      }
+      this.#beatEntries.set(name, entry)
+    }
+  }
+
+  /** The schedule, as the broker has it: to look at, and to change while beats run. */
+  get schedules(): Schedules {
+    this.#schedules ??= new Schedules({
+      scope: this.name,
+      timezone: this.config.timezone,
+      store: () => this.#openScheduleStore(),
+      bus: () => this.bus(),
+      keepsResults: async () =>
+        (await this.#connect()).results?.replyTo === undefined && this.config.results !== undefined,
+      send: (task, { args, kwargs }, options) =>
+        this.#sender.send(new Signature<[], unknown>({ task, args, kwargs, options, immutable: false }, this.#sender)),
+      clock: this.#clock,
+      logger: this.config.logger,
+    })
+    return this.#schedules
+  }
+
+  /**
+   * Starts a beat in this process, after bringing what is declared into the broker. Any number of them may run anywhere:
+   * one sends, the others are there in case it dies. Stops with the application.
+   *
+   * @throws CeleriacError `CONFIG_INVALID`, or a broker's error
+   */
+  async startBeat(): Promise<Beat> {
+    const own = new Map<string, Schedule>()
+    for (const [name, entry] of this.#beatEntries) {
+      const schedule = ownSchedule(entry)
+      if (schedule !== undefined) own.set(name, schedule)
+    }
+    await this.schedules.declare(Object.fromEntries(this.#beatEntries))
+    const { producer, results } = await this.#connect()
+    const beat = new Beat({
+      scope: this.name,
+      store: await this.#openScheduleStore(),
+      bus: () => this.bus(),
+      producer,
+      results,
+      revoke: (id) => this.control.revoke(id, { terminate: true }),
+      own,
+      clock: this.#clock,
+      logger: this.config.logger,
+    })
+    this.#beats.add(beat)
+    beat.start()
+    return beat
+  }
+
   /** Queues that this application's tasks go to. */
   get queues(): string[] {
     return [...new Set([this.config.defaultQueue, ...this.registry.names().map((name) => this.queueOf(name))])]
@@ -368,14 +443,18 @@ export class Celeriac {
     return worker
   }
 
-  /** Stops this process's workers, then lets go of the connections. Harmless when closed. */
+  /** Stops this process's beats and workers, then lets go of the connections. Harmless when closed. */
   async close(): Promise<void> {
     const opening = this.#opening
     if (opening === undefined) return
+    await Promise.all(Array.from(this.#beats, (beat) => beat.stop()))
+    this.#beats.clear()
     await Promise.all(Array.from(this.#workers, ([worker, node]) => worker.stop().then(() => node?.stop())))
     this.#workers.clear()
     const bus = this.#bus
     const limiter = this.#limiter
+    const scheduleStore = this.#scheduleStore
+    this.#scheduleStore = undefined
     this.#opening = undefined
     this.#connected = undefined
     this.#bus = undefined
@@ -383,6 +462,7 @@ export class Celeriac {
     const { broker, results } = await opening
     await (await bus?.catch(() => undefined))?.close()
     await (await limiter?.catch(() => undefined))?.close()
+    await (await scheduleStore?.catch(() => undefined))?.close()
     await broker.close()
     await results?.close()
   }
@@ -481,6 +561,19 @@ export class Celeriac {
     return this.#limiter
   }
 
+  #openScheduleStore(): Promise<ScheduleStore> {
+    this.#scheduleStore ??= this.#connect()
+      .then(async ({ scheduleStore }) => {
+        await scheduleStore.open()
+        return scheduleStore
+      })
+      .catch((error) => {
+        this.#scheduleStore = undefined
+        throw error
+      })
+    return this.#scheduleStore
+  }
+
   /** A worker that cannot be heard or told anything is still a worker. */
   async #nodeOf(worker: Worker, broker: Broker, { logger, taskEvents }: WorkerConfig): Promise<WorkerNode | undefined> {
     try {
@@ -532,7 +625,8 @@ export class Celeriac {
       middleware: this.#middleware,
     })
     const deadLetters = new DeadLetters(broker, results, this.#clock, content)
-    this.#connected = { broker, bus: connection.bus, limiter, results, producer, deadLetters, content }
+    const scheduleStore = connection.schedules(this.name)
+    this.#connected = { broker, bus: connection.bus, limiter, results, scheduleStore, producer, deadLetters, content }
     return this.#connected
   }
 }

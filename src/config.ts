@@ -46,6 +46,8 @@ export interface AppOptions<Routes, TaskDefaults> {
   readonly compression?: Compression | 'none'
   /** Serializers that workers accept, by name or content type. @default ['json'], and the app's `serializer` */
   readonly acceptContent?: readonly string[]
+  /** Of crontabs that name none: an IANA name, such as `'Europe/Berlin'`. @default 'UTC' */
+  readonly timezone?: string
   /** How long a dead worker's tasks stay away. @default '30s' */
   readonly lease?: Duration
   /** How long a call waits for a broker that cannot be reached, before it is refused. @default '10s' */
@@ -66,6 +68,7 @@ export interface AppConfig {
   readonly serializer: string
   readonly compression: Compression | 'none'
   readonly acceptContent: readonly string[]
+  readonly timezone: string
   readonly leaseMs: number
   readonly publishTimeoutMs: number
   readonly logger: Logger
@@ -86,6 +89,7 @@ const knownOptions: readonly (keyof AppOptions<unknown, unknown>)[] = [
   'serializer',
   'compression',
   'acceptContent',
+  'timezone',
   'lease',
   'publishTimeout',
   'logger',
@@ -115,6 +119,7 @@ export function resolveConfig(options: AppOptions<unknown, unknown>): AppConfig 
     serializer,
     compression: checkCompression(options.compression ?? 'none'),
     acceptContent: options.acceptContent ?? [...new Set(['json', serializer])],
+    timezone: options.timezone ?? 'UTC',
     leaseMs: toMs(options.lease ?? '30s', 'lease'),
     publishTimeoutMs: toMs(options.publishTimeout ?? '10s', 'publishTimeout'),
     logger: options.logger ?? stderrLogger,

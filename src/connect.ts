@@ -3,6 +3,7 @@ import type { Broker } from './broker/broker.ts'
 import type { Bus } from './broker/bus.ts'
 import type { Limiter } from './broker/limiter.ts'
 import type { Lock } from './broker/lock.ts'
+import type { ScheduleStore } from './broker/schedule-store.ts'
 import type { Clock } from './clock.ts'
 import type { AppConfig } from './config.ts'
 import { CeleriacError } from './errors.ts'
@@ -19,6 +20,8 @@ export interface Connection {
   readonly lock: Lock | undefined
   /** Undefined where the driver has none (RabbitMQ). */
   readonly limiter: Limiter | undefined
+  /** The schedule of an application, kept by the broker. To be opened after that. */
+  readonly schedules: (scope: string) => ScheduleStore
 }
 
 type ConnectOptions = Pick<AppConfig, 'durability' | 'resultExpiresMs' | 'publishTimeoutMs' | 'logger'> & {
@@ -31,12 +34,14 @@ const drivers: Record<string, Driver> = {
   async sqlite(path, { durability, resultExpiresMs, clock }) {
     const driver = await import('./drivers/sqlite/index.ts')
     const store = new driver.SqliteStore({ path, durability, resultExpiresMs, clock })
+    const broker = new driver.SqliteBroker(store)
     return {
-      broker: new driver.SqliteBroker(store),
+      broker,
       bus: new driver.SqliteBus(store),
       results: new driver.SqliteResultStore(store),
       lock: new driver.SqliteLock(store),
       limiter: new driver.SqliteLimiter(store),
+      schedules: (scope) => new driver.SqliteScheduleStore(broker, scope),
     }
   },
   async memory(name, { clock, resultExpiresMs }) {
@@ -48,6 +53,7 @@ const drivers: Record<string, Driver> = {
       results: new driver.MemoryResultStore(options),
       lock: new driver.MemoryLock(options),
       limiter: new driver.MemoryLimiter(options),
+      schedules: (scope) => new driver.MemoryScheduleStore(options, scope),
     }
   },
   redis,
@@ -63,24 +69,28 @@ const drivers: Record<string, Driver> = {
 async function redis(_rest: string, options: ConnectOptions, url: string): Promise<Connection> {
   const driver = await import('./drivers/redis/index.ts')
   const client = new driver.RedisClient({ url, ...options })
+  const broker = new driver.RedisBroker(client)
   return {
-    broker: new driver.RedisBroker(client),
+    broker,
     bus: new driver.RedisBus(client),
     results: new driver.RedisResultStore(client),
     lock: new driver.RedisLock(client),
     limiter: new driver.RedisLimiter(client),
+    schedules: (scope) => new driver.RedisScheduleStore(broker, scope),
   }
 }
 
 async function rabbitmq(_rest: string, options: ConnectOptions, url: string): Promise<Connection> {
   const driver = await import('./drivers/rabbitmq/index.ts')
   const client = new driver.RabbitmqClient({ url, ...options })
+  const broker = new driver.RabbitmqBroker(client)
   return {
-    broker: new driver.RabbitmqBroker(client),
+    broker,
     bus: new driver.RabbitmqBus(client),
     results: new driver.RabbitmqResultStore(client),
     lock: undefined,
     limiter: undefined,
+    schedules: (scope) => new driver.RabbitmqScheduleStore(client, scope),
   }
 }
 

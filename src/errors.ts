@@ -33,6 +33,7 @@ export const errorCodes = {
   RESULT_TIMEOUT: 'The result did not arrive in time; the task may still be running.',
   RESULT_UNKNOWN: 'Nothing is known of this id: it was never sent with results on, or has expired or been forgotten.',
   DEAD_LETTER_UNKNOWN: 'No dead letter has this id.',
+  SCHEDULE_UNKNOWN: 'The schedule has no entry of this name.',
   MIGRATION_BUSY: 'Another migration to the same target is under way; nothing was moved.',
   TASK_FAILED: 'The awaited task ended in FAILURE.',
   TASK_REVOKED: 'The awaited task was revoked or had expired.',

@@ -1,5 +1,19 @@
 /** The public API. Drivers are found by URL; `celeriac/testing` has the contract suites and test helpers. */
 export { Celeriac, type CeleriacOptions } from './app.ts'
+export type { Beat } from './beat/beat.ts'
+export type { CronField } from './beat/cron-fields.ts'
+export type { BeatCallOptions, BeatEntry, CatchUp, Overlap } from './beat/entry.ts'
+export {
+  at,
+  type CrontabOptions,
+  crontab,
+  every,
+  type Schedule,
+  type ScheduleForm,
+  type ScheduleInput,
+  solar,
+} from './beat/schedule.ts'
+export type { ScheduleInfo, Schedules } from './beat/schedules.ts'
 export type {
   Broker,
   BrokerCapabilities,

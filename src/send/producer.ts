@@ -65,6 +65,9 @@ export interface ProducerSettings {
 /** A header has fewer members. */
 const placesApart = 1_000_000_000
 
+/** Hands messages to the broker, in whatever way. */
+export type Publish = (messages: readonly OutgoingMessage[]) => Promise<void>
+
 /** Where calls stand in a pipeline. */
 interface Position {
   readonly rootId: string | null
@@ -130,6 +133,32 @@ export class Producer implements Sender {
     if (isPlain) await this.#publishInPassing(calls, call, nowMs)
     else await this.#publish(calls.map(call), nowMs)
     return sent
+  }
+
+  /**
+   * One call, completed and checked, for `sendWith`.
+   * @throws CeleriacError `INPUT_INVALID`, `PAYLOAD_INVALID`, `CONFIG_INVALID`
+   */
+  async complete(task: string, wire: WireArguments, options: CallOptions): Promise<TaskCall> {
+    await this.#checkInput(task, wire)
+    return this.#call(task, wire, options, { rootId: null, parentId: null }, this.#parts.clock.now())
+  }
+
+  /**
+   * Sends calls as `send` does, but for the publishing, which is the caller's. He is called once at most: not when
+   * nothing is to be sent, since all were unique calls that were sent before, or a middleware has kept them.
+   */
+  async sendWith(calls: readonly TaskCall[], publish: Publish): Promise<void> {
+    const nowMs = this.#parts.clock.now()
+    const claimed = await Promise.all(
+      calls.map(async (call) => {
+        if (this.#parts.registry.get(call.task)?.options.unique === undefined) return call
+        const { key, forMs } = this.#uniqueness(call)
+        return (await (await this.#parts.limiter()).claim(key, call.id, forMs)) === call.id ? call : undefined
+      }),
+    )
+    const wanted = claimed.filter((call) => call !== undefined)
+    if (wanted.length > 0) await this.#publish(wanted, nowMs, undefined, publish)
   }
 
   /** Of a call that may have been sent anywhere. */
@@ -228,16 +257,8 @@ export class Producer implements Sender {
 
   /** Sends it, unless one with its key was sent a short time ago: then that one's result is the answer. */
   async #sendUnique(call: TaskCall, nowMs: number): Promise<AsyncResult> {
-    const { registry, limiter: open } = this.#parts
-    const { input, options } = registry.get(call.task) as TaskDefinition
-    const { key: keyFunction, forMs } = options.unique as ResolvedUnique
-    const { args, kwargs } = call
-    const own =
-      keyFunction === undefined
-        ? keyOfArguments(args, kwargs)
-        : keyOfCall(keyFunction, input !== undefined, args, kwargs)
-    const key = limitName(call.task, own)
-    const limiter = await open()
+    const { key, forMs } = this.#uniqueness(call)
+    const limiter = await this.#parts.limiter()
     const id = await limiter.claim(key, call.id, forMs)
     if (id === call.id) {
       try {
@@ -249,6 +270,17 @@ export class Producer implements Sender {
       }
     }
     return this.#resultOf(id, call.ignoreResult)
+  }
+
+  /** The name under which a unique call is claimed, and for how long. */
+  #uniqueness({ task, args, kwargs }: TaskCall): { readonly key: string; readonly forMs: number } {
+    const { input, options } = this.#parts.registry.get(task) as TaskDefinition
+    const { key: keyFunction, forMs } = options.unique as ResolvedUnique
+    const own =
+      keyFunction === undefined
+        ? keyOfArguments(args, kwargs)
+        : keyOfCall(keyFunction, input !== undefined, args, kwargs)
+    return { key: limitName(task, own), forMs }
   }
 
   async #sendComposed(canvas: AnyCanvas, options: CallOptions): Promise<AsyncResult | GroupResult> {
@@ -415,9 +447,14 @@ export class Producer implements Sender {
 
   /** Publishes and records in one turn, so that a store that is both commits them together. */
   /** Through the middleware, the first one outermost. */
-  async #publish(calls: readonly TaskCall[], nowMs: number, records?: readonly ResultRecord[]): Promise<void> {
+  async #publish(
+    calls: readonly TaskCall[],
+    nowMs: number,
+    records?: readonly ResultRecord[],
+    publish: Publish = (messages) => this.#parts.broker.publish(messages),
+  ): Promise<void> {
     const around = this.#parts.middleware.filter(({ send }) => send !== undefined)
-    if (around.length === 0) return this.#send(calls, nowMs, records)
+    if (around.length === 0) return this.#send(calls, nowMs, records, publish)
     const byId = new Map(calls.map((call) => [call.id, call]))
     const sendFrom = (at: number, sent: readonly SentCall[]): Promise<void> => {
       const next = around[at]
@@ -429,22 +466,27 @@ export class Producer implements Sender {
           throw new CeleriacError('CONFIG_INVALID', `a middleware sent a call that was not given to it: ${id}`)
         return { ...call, headers: ownHeaders(headers) }
       })
-      return this.#send(ready, nowMs, records)
+      return this.#send(ready, nowMs, records, publish)
     }
     await sendFrom(0, calls.map(sentCallOf))
   }
 
-  async #send(calls: readonly TaskCall[], nowMs: number, records?: readonly ResultRecord[]): Promise<void> {
+  async #send(
+    calls: readonly TaskCall[],
+    nowMs: number,
+    records: readonly ResultRecord[] | undefined,
+    publish: Publish,
+  ): Promise<void> {
     const { broker, results, signals } = this.#parts
     const messages: OutgoingMessage[] = []
     for (const call of calls) messages.push(this.#encode(call, nowMs))
     const outgoing = messages.length > 1 ? shortened(messages, () => this.#parts.clock.now() - nowMs) : messages
     const pending = results === undefined ? [] : (records ?? calls.flatMap((call) => this.#pending(call, nowMs)))
-    if (results === undefined || pending.length === 0) await broker.publish(outgoing)
-    else if (results.sharesStorageWith(broker)) await Promise.all([broker.publish(outgoing), results.save(pending)])
+    if (results === undefined || pending.length === 0) await publish(outgoing)
+    else if (results.sharesStorageWith(broker)) await Promise.all([publish(outgoing), results.save(pending)])
     else {
       await results.save(pending)
-      await broker.publish(outgoing)
+      await publish(outgoing)
     }
     const parent = runningTask()
     if (parent !== undefined) for (const call of calls) parent.addChild(call.id)
