@@ -25,6 +25,7 @@ import { remember } from './control/revocations.ts'
 import { WorkerNode } from './control/worker-node.ts'
 import { CeleriacError } from './errors.ts'
 import { LamportClock } from './events/lamport-clock.ts'
+import type { Logger } from './logger.ts'
 import { isInChild } from './pool/in-child.ts'
 import type { AsyncResult } from './result/async-result.ts'
 import type { GroupResult } from './result/group-result.ts'
@@ -361,7 +362,7 @@ export class Celeriac {
    *
    * @throws CeleriacError `CONFIG_INVALID`, or a broker's error
    */
-  async startBeat(): Promise<Beat> {
+  async startBeat({ logger = this.config.logger }: { readonly logger?: Logger } = {}): Promise<Beat> {
     const own = new Map<string, Schedule>()
     for (const [name, entry] of this.#beatEntries) {
       const schedule = ownSchedule(entry)
@@ -378,7 +379,7 @@ export class Celeriac {
       revoke: (id) => this.control.revoke(id, { terminate: true }),
       own,
       clock: this.#clock,
-      logger: this.config.logger,
+      logger,
     })
     this.#beats.add(beat)
     beat.start()

@@ -30,7 +30,16 @@ export async function withApp<T>(
   expected: Expected,
   work: (app: Celeriac) => Promise<T>,
 ): Promise<T> {
-  const app = await findApp(flags)
+  return withOpenApp(() => findApp(flags), expected, work)
+}
+
+/** The same for an application that is found in another way. */
+export async function withOpenApp<T>(
+  find: () => Promise<Celeriac>,
+  expected: Expected,
+  work: (app: Celeriac) => Promise<T>,
+): Promise<T> {
+  const app = await find()
   refuseMemory(app.config.broker)
   if (expected === 'existing') refuseMissing(app.config.broker)
   await openApp(app)

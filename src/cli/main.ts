@@ -12,6 +12,8 @@ import { exitCodes, tellFailure, wantsJson } from './failure.ts'
 const commands = {
   worker: async () => (await import('./worker.ts')).addWorkerCommand,
   dev: async () => (await import('./worker.ts')).addDevCommand,
+  beat: async () => (await import('./beat.ts')).addBeatCommand,
+  schedule: async () => (await import('./schedule.ts')).addScheduleCommand,
   call: async () => (await import('./call.ts')).addCallCommand,
   result: async () => (await import('./result.ts')).addResultCommand,
   queue: async () => (await import('./queue.ts')).addQueueCommand,

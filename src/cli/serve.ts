@@ -23,6 +23,9 @@ export interface ServeOptions {
   /** An application's own logger is kept, unless the user has asked for something else. */
   readonly keepsAppLogger: boolean
   readonly http: HttpAddress | undefined
+  /** Whether it is a beat too. */
+  readonly beat: boolean
+  readonly scheduleFile: string | undefined
 }
 
 /** How it ended; with `restart` somebody wants it to begin again. */
@@ -37,7 +40,9 @@ export async function serve({ format, level, ...options }: ServeOptions): Promis
   const [app, cliLogger] = await Promise.all([loadApp(options.module), createLogger(format, level)])
   const logger = app.config.hasOwnLogger && options.keepsAppLogger ? app.config.logger : cliLogger
   const http = await listen(options.http)
+  if (options.beat) await (await import('./beat.ts')).declareFile(app, options.scheduleFile)
   await openApp(app)
+  if (options.beat) await app.startBeat({ logger })
   const worker = await app.worker({ ...options.worker, module: options.module, logger })
   // Nothing is awaited from here to "ready", so the first task's line comes after it.
   http?.watch({ worker, tasks: app.registry.names(), version: packageVersion() })

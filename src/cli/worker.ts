@@ -41,6 +41,8 @@ interface WorkerFlags {
   readonly pidfile?: string
   readonly httpPort?: HttpAddress
   readonly reload?: true
+  readonly beat?: true
+  readonly scheduleFile?: string
 }
 
 export function addWorkerCommand(program: Command): void {
@@ -112,6 +114,8 @@ function addWorkerFlags(command: Command): Command {
     .option('--max-memory-per-child <size>', 'size at which a child is replaced, as in 200MB (default: never)', size)
     .option('-n, --hostname <name>', 'node name; %h is the host (default: celeriac-PID@%h)')
     .option('-E, --task-events', 'send events of every task, not only once a monitor asks for them')
+    .option('-B, --beat', 'also send what is due; any number of workers may')
+    .option('--schedule-file <file>', 'with -B: further entries, as JSON or YAML')
     .option('--no-remote-control', 'answer no remote control, and do not tell the fleet of the worker')
     .option('-l, --loglevel <level>', 'debug, info, warn or error (default: info)', logLevel)
     .option('--log-format <format>', 'pretty or json (default: pretty)', oneOf<LogFormat>(['pretty', 'json']))
@@ -143,6 +147,8 @@ async function runWorker(flags: WorkerFlags): Promise<void> {
     level,
     keepsAppLogger: flags.logFormat === undefined && flags.loglevel === undefined,
     http: flags.httpPort,
+    beat: flags.beat ?? false,
+    scheduleFile: flags.scheduleFile,
   })
   if (ending === 'restart') process.exitCode = await startAgain(format, level)
 }

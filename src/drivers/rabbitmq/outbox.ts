@@ -34,13 +34,14 @@ export class Outbox {
     losses = 0,
     { atomic = false }: PublishOptions = {},
   ): Promise<void> {
-    const outbounds = this.#encode(messages, losses)
+    const outbounds = this.encode(messages, losses)
     if (outbounds.length === 0) return
     if (atomic) await this.#publishAtOnce(outbounds)
     else await this.#parts.publisher.publish(outbounds)
   }
 
-  #encode(messages: Iterable<OutgoingMessage>, losses: number): Outbound[] {
+  /** @throws CeleriacError `PAYLOAD_TOO_LARGE`, `PAYLOAD_INVALID`, `UNSUPPORTED` */
+  encode(messages: Iterable<OutgoingMessage>, losses = 0): Outbound[] {
     const { connection, clock, publisher } = this.#parts
     const { session } = connection
     const known = session === undefined ? maxMessageBytes : largestFor(session.serverVersion)
@@ -50,11 +51,17 @@ export class Outbox {
     return outbounds
   }
 
-  async #publishAtOnce(outbounds: readonly Outbound[]): Promise<void> {
-    const { connection, topology, requests, clock, timeoutMs } = this.#parts
+  /** Makes what the messages need on the server. */
+  async prepare(outbounds: readonly Outbound[]): Promise<void> {
+    const { topology, requests } = this.#parts
     for (const outbound of outbounds) {
       if (!topology.isReady(outbound)) await topology.prepare(outbound, requests)
     }
+  }
+
+  async #publishAtOnce(outbounds: readonly Outbound[]): Promise<void> {
+    const { connection, clock, timeoutMs } = this.#parts
+    await this.prepare(outbounds)
     await publishInTransaction(await connection.ready(timeoutMs), clock, outbounds)
   }
 }

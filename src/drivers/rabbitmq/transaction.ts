@@ -13,6 +13,16 @@ import { write } from './write.ts'
 /** Class 90 of AMQP 0-9-1, which amqplib can write, but offers no methods for: class · 2^16 + method. */
 const tx = { select: 5_898_250, selectOk: 5_898_251, commit: 5_898_260, commitOk: 5_898_261 }
 
+/** Makes a channel's publishes and acknowledgements wait for `commit`. */
+export async function beginTransactions(channel: Channel): Promise<void> {
+  await (channel as RpcChannel).rpc(tx.select, {}, tx.selectOk)
+}
+
+/** All that was published and acknowledged on the channel since the last commit happens now. */
+export async function commit(channel: Channel): Promise<void> {
+  await (channel as RpcChannel).rpc(tx.commit, {}, tx.commitOk)
+}
+
 interface RpcChannel extends Channel {
   rpc(method: number, fields: object, reply: number): Promise<unknown>
 }
@@ -25,11 +35,11 @@ export async function publishInTransaction(
 ): Promise<void> {
   const what = 'a transaction'
   const request = async (): Promise<void> => {
-    const channel = (await session.openChannel()) as RpcChannel
+    const channel = await session.openChannel()
     try {
-      await channel.rpc(tx.select, {}, tx.selectOk)
+      await beginTransactions(channel)
       for (const outbound of outbounds) write(channel, outbound)
-      await channel.rpc(tx.commit, {}, tx.commitOk)
+      await commit(channel)
     } catch (error) {
       throw requestFailure(error, what)
     } finally {

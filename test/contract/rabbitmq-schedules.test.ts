@@ -1,0 +1,113 @@
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { RabbitmqBroker, RabbitmqClient, RabbitmqScheduleStore } from '../../src/drivers/rabbitmq/index.ts'
+import { ScheduleHold } from '../../src/drivers/rabbitmq/schedule-hold.ts'
+import { scheduleContract } from '../../src/testing/index.ts'
+import { describeWith, type Rabbitmq, rabbitmq } from '../servers/index.ts'
+
+let server: Promise<Rabbitmq> | undefined
+let scopes = 0
+
+describeWith('rabbitmq', 'with a server', () => {
+  scheduleContract('rabbitmq', {
+    skip: {
+      'goes to somebody else when its lease is over': 'the lead ends with its connection, and lasts as long as that',
+      'does nothing once somebody else leads': 'so nobody else leads',
+    },
+    open: async () => {
+      server ??= rabbitmq()
+      const { url } = await server
+      const scope = `app ${scopes++}`
+      const opened: { close(): Promise<void> }[] = []
+      const connect = async () => {
+        const client = new RabbitmqClient({ url })
+        const broker = new RabbitmqBroker(client)
+        const store = new RabbitmqScheduleStore(client, scope)
+        await broker.open()
+        await store.open()
+        opened.push(store, broker)
+        return { broker, store }
+      }
+      return {
+        ...(await connect()),
+        peer: async () => (await connect()).store,
+        now: () => Date.now(),
+        advance: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+        close: async () => {
+          for (const connection of opened) await connection.close()
+        },
+      }
+    },
+  })
+
+  describe('rabbitmq schedules', () => {
+    const message = (queue: string) => ({
+      ...{ queue, headers: {}, body: '1' },
+      properties: { contentType: 'application/json', contentEncoding: 'utf-8' },
+    })
+
+    async function open() {
+      server ??= rabbitmq()
+      const client = new RabbitmqClient({ url: (await server).url })
+      await client.open()
+      onTestFinished(() => client.close())
+      return client
+    }
+
+    it('are lent anew before the server takes their holder for dead', async () => {
+      const client = await open()
+      const queue = `hold ${scopes++}`
+      const parts = {
+        session: await client.consuming.ready(5_000),
+        clock: systemClock,
+        queue,
+        onReturned: () => undefined,
+      }
+      const hold = (await ScheduleHold.take(parts)) as ScheduleHold
+      await hold.change(['a', 'b'].map((name) => ({ name, revision: 0, value: name, publish: [] })))
+      const before = hold.entries()
+
+      await hold.lendAnew()
+      const [one] = before
+      const refused = await hold.change([{ name: 'a', revision: one?.revision ?? 0, value: 'new', publish: [] }])
+
+      expect(refused).toEqual([])
+      expect(await ScheduleHold.take(parts)).toBeUndefined()
+      await hold.release()
+      const next = await ScheduleHold.take(parts)
+      expect(Object.fromEntries((next?.entries() ?? []).map(({ name, value }) => [name, value]))).toEqual({
+        a: 'new',
+        b: 'b',
+      })
+    })
+
+    it('reach a queue that was deleted since it was last used', async () => {
+      const client = await open()
+      const store = new RabbitmqScheduleStore(client, `deleted ${scopes++}`)
+      await store.open()
+      onTestFinished(() => store.close())
+      const queue = `deleted ${process.pid}`
+      await store.write([{ name: 'a', revision: 0, value: '1' }])
+      const lead = await store.lead()
+      const advance = async () => {
+        const [entry] = await store.load(['a'])
+        await lead?.advance([{ name: 'a', revision: entry?.revision ?? 0, value: '2', publish: [message(queue)] }])
+      }
+      await advance()
+      await client.requests.run('deleting', (channel) => channel.deleteQueue(queue))
+
+      await advance()
+
+      await expect
+        .poll(() =>
+          client.requests
+            .run('counting', (channel) => channel.checkQueue(queue))
+            .then(
+              (q) => q.messageCount,
+              () => 0,
+            ),
+        )
+        .toBe(1)
+    })
+  })
+})
