@@ -24,13 +24,17 @@ it('the package exports these values and no others', () => {
     'TaskFailedError',
     'TaskRevokedError',
     'TimeLimitExceeded',
+    'at',
     'chain',
     'chord',
+    'crontab',
     'errorCodes',
+    'every',
     'group',
     'isErrorReply',
     'isReady',
     'receiveEvents',
+    'solar',
     'systemClock',
   ])
 })
@@ -43,6 +47,7 @@ it('celeriac/testing exports the suites and the manual clock', () => {
     'limiterContract',
     'lockContract',
     'resultContract',
+    'scheduleContract',
   ])
 })
 
