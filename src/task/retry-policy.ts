@@ -63,7 +63,7 @@ function matches(error: unknown, match: ErrorMatch): boolean {
   return typeof match === 'function' ? match(error) : match.some((errorClass) => error instanceof errorClass)
 }
 
-/** An input that does not fit its schema will not fit it the next time either. */
+/** An input that does not fit its schema will not fit it the next time either, nor will a step have another name. */
 function isFutile(error: unknown): boolean {
-  return error instanceof CeleriacError && error.code === 'INPUT_INVALID'
+  return error instanceof CeleriacError && (error.code === 'INPUT_INVALID' || error.code === 'STEP_INVALID')
 }

@@ -246,9 +246,13 @@ function lost(attempt: Attempt, error: unknown, parts: SettleParts): Ending {
  * than the store keeps them.
  */
 function asleep(attempt: Attempt, { delayMs, steps }: Ended & { kind: 'asleep' }, parts: SettleParts): Effects {
-  const celeriac = { ...attempt.message.celeriac, losses: lossesOf(attempt.message, attempt.delivery), steps }
-  const again = onceMore(attempt, { celeriac }, parts)
-  return { publish: [{ ...again, delayMs: Math.min(delayMs, parts.broker.capabilities.maxDelayMs) }] }
+  const { message, delivery, fence } = attempt
+  const celeriac = { ...message.celeriac, losses: lossesOf(message, delivery), fence, steps }
+  // It has started, so it does not expire any more.
+  const { properties, ...again } = onceMore(attempt, { celeriac, expires: null }, parts)
+  const { expirationMs: _expirationMs, ...lasting } = properties
+  const sleepMs = Math.min(delayMs, parts.broker.capabilities.maxDelayMs)
+  return { publish: [{ ...again, properties: lasting, delayMs: sleepMs }] }
 }
 
 /** Its message again, with the token it has, for the time when it may start. */
@@ -260,6 +264,8 @@ function reserved(
   const celeriac = {
     ...attempt.message.celeriac,
     losses: lossesOf(attempt.message, attempt.delivery),
+    // The next delivery counts from one again.
+    fence: attempt.fence - 1,
     reserved: reservedMs,
   }
   const again = onceMore(attempt, { celeriac }, parts)

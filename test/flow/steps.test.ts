@@ -98,6 +98,27 @@ describe.each(brokers)('durable steps on $broker', ({ url }) => {
     expect(log).toEqual(['run 0 1', 'charge', 'finally', 'run 0 1', 'finally'])
   })
 
+  it('do not expire while they sleep, and end with a later word than that of any run before', async () => {
+    const app = newApp({ broker: url() })
+    const dozy = app.task('dozy', { bind: true, trackStarted: true }, async (ctx) => {
+      await ctx.updateState('PROGRESS', { retries: ctx.retries })
+      await ctx.sleep('1h')
+      return 'awake'
+    })
+    const quick = app.task('quick', () => 'done')
+    await app.worker()
+    const result = await dozy.applyAsync([], { expires: '10m' })
+    await until(async () => (await depthOf(app))[1] === 1)
+    const [before] = (await app.results?.load([result.id])) ?? []
+
+    skipAhead(3_600_000)
+    await quick.delay()
+
+    expect(await result.get({ timeout: '15s' })).toBe('awake')
+    const [after] = (await app.results?.load([result.id])) ?? []
+    expect(after?.fence).toBeGreaterThan(before?.fence as number)
+  })
+
   it('cannot be kept awake by a task that catches everything', async () => {
     const app = newApp({ broker: url() })
     let runs = 0
