@@ -7,6 +7,7 @@ import type { Channel, ConsumeMessage } from 'amqplib'
 import type { Consumer, Delivery, FetchOptions } from '../../broker/broker.ts'
 import { type Clock, sleep } from '../../clock.ts'
 import { CeleriacError } from '../../errors.ts'
+import { closeChannel } from './close-channel.ts'
 import type { Connection } from './connection.ts'
 import { requestTimeoutMs, withDeadline } from './deadline.ts'
 import { DelayedDelivery } from './delayed-delivery.ts'
@@ -84,7 +85,7 @@ export class DelayedConsumer implements Consumer {
   async abandon(): Promise<void> {
     this.#parts.onClose(this)
     const channel = await this.#channel?.catch(() => undefined)
-    await channel?.close().catch(() => undefined)
+    if (channel !== undefined) await closeChannel(channel)
   }
 
   /** What it has of a queue, as other consumers tell it. */
@@ -115,7 +116,7 @@ export class DelayedConsumer implements Consumer {
       for (const delivery of taken) this.#loans.add(delivery)
       return taken
     } catch (error) {
-      this.#channel?.then((channel) => channel.close()).catch(() => undefined)
+      this.#channel?.then(closeChannel).catch(() => undefined)
       this.#channel = undefined
       throw requestFailure(error, 'a look through the delays')
     }

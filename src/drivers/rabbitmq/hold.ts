@@ -11,6 +11,7 @@ import { type Clock, sleep } from '../../clock.ts'
 import { LeaseLostError } from '../../errors.ts'
 import type { Logger } from '../../logger.ts'
 import { Acks } from './acks.ts'
+import { closeChannel } from './close-channel.ts'
 import { type Loan, RabbitmqDelivery } from './delivery.ts'
 import { countsReturns } from './message.ts'
 import type { Outbox } from './outbox.ts'
@@ -152,7 +153,7 @@ export class Hold implements Loan {
   /** Ends without giving anything back: the server does, and marks it. */
   async end(): Promise<void> {
     this.#isOver = true
-    await this.channel.close().catch(() => undefined)
+    await closeChannel(this.channel)
   }
 
   async #publishThenAck(

@@ -6,6 +6,7 @@
 import type { Channel, ConsumeMessage } from 'amqplib'
 import type { PeekedMessage } from '../../broker/broker.ts'
 import type { Clock } from '../../clock.ts'
+import { closeChannel } from './close-channel.ts'
 import { withDeadline } from './deadline.ts'
 import { requestFailure } from './failures.ts'
 import { giveBack } from './give-back.ts'
@@ -25,7 +26,7 @@ export async function peekInto(session: Session, clock: Clock, queue: string, co
   } catch (error) {
     throw requestFailure(error, `a look into '${queue}'`)
   } finally {
-    await channel.close().catch(() => undefined)
+    await closeChannel(channel)
   }
 }
 

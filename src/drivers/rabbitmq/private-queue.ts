@@ -5,6 +5,7 @@
 import type { Channel, ConsumeMessage } from 'amqplib'
 import type { Clock } from '../../clock.ts'
 import type { Logger } from '../../logger.ts'
+import { closeChannel } from './close-channel.ts'
 import type { Connection } from './connection.ts'
 import { requestTimeoutMs, withDeadline } from './deadline.ts'
 import { replyCodeOf, requestFailure } from './failures.ts'
@@ -105,7 +106,7 @@ export class PrivateQueue {
       return this.#current
     } catch (error) {
       // The queue goes with its only consumer, unless the server has closed that already.
-      await closeChannel(channel).catch(() => undefined)
+      await closeChannel(channel)
       throw error
     }
   }
@@ -122,8 +123,4 @@ export class PrivateQueue {
     await bind(channel, queue)
     return queue
   }
-}
-
-async function closeChannel(channel: Channel): Promise<void> {
-  await channel.close()
 }

@@ -7,6 +7,7 @@
  */
 import type { Channel, ConsumeMessage } from 'amqplib'
 import { type Clock, sleep } from '../../clock.ts'
+import { closeChannel } from './close-channel.ts'
 import type { Connection } from './connection.ts'
 import { requestTimeoutMs, withDeadline } from './deadline.ts'
 import { replyCodeOf, replyCodes, requestFailure } from './failures.ts'
@@ -84,7 +85,7 @@ export class Register {
         if (!mayTryAgain || clock.monotonic() >= deadline) throw requestFailure(error, `reading '${this.#queue}'`)
         await sleep(clock, retryMs * (0.5 + Math.random()))
       } finally {
-        await channel.close().catch(() => undefined)
+        await closeChannel(channel)
       }
     }
   }

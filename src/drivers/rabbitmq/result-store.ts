@@ -19,6 +19,7 @@ import type {
 } from '../../result/result-store.ts'
 import { Acks } from './acks.ts'
 import type { RabbitmqClient } from './client.ts'
+import { closeChannel } from './close-channel.ts'
 import { requestTimeoutMs, withDeadline } from './deadline.ts'
 import { requestFailure } from './failures.ts'
 import { decodeResult, encodeResult } from './result-message.ts'
@@ -170,7 +171,7 @@ export class RabbitmqResultStore implements ResultStore {
       const acks = new Acks(channel)
       const hear = (message: ConsumeMessage | null): void => {
         if (message !== null) this.#hear(message, acks)
-        else if (!this.#isClosed) channel.close().catch(() => undefined)
+        else if (!this.#isClosed) void closeChannel(channel)
       }
       await channel.prefetch(prefetch)
       await channel.consume(this.replyTo, hear)

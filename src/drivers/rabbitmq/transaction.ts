@@ -4,6 +4,7 @@
  */
 import type { Channel } from 'amqplib'
 import type { Clock } from '../../clock.ts'
+import { closeChannel } from './close-channel.ts'
 import { requestTimeoutMs, withDeadline } from './deadline.ts'
 import { requestFailure } from './failures.ts'
 import type { Outbound } from './message.ts'
@@ -43,7 +44,7 @@ export async function publishInTransaction(
     } catch (error) {
       throw requestFailure(error, what)
     } finally {
-      await channel.close().catch(() => undefined)
+      await closeChannel(channel)
     }
   }
   await withDeadline(clock, requestTimeoutMs, what, request())
