@@ -8,14 +8,17 @@
  * changed or advanced by somebody else, and is read again; so whatever happens between our look and our write, and
  * however many believe that they lead, no due time is sent for twice and none is lost.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { OutgoingMessage } from '../broker/broker.ts'
 import type { Bus, Subscription } from '../broker/bus.ts'
-import type { Advance, ScheduleLead, ScheduleStore, StoredEntry } from '../broker/schedule-store.ts'
+import type { ScheduleLead, ScheduleStore, StoredEntry } from '../broker/schedule-store.ts'
 import { type Clock, sleep, type Timer } from '../clock.ts'
 import { CeleriacError, LeaseLostError } from '../errors.ts'
 import { Heap } from '../heap.ts'
 import type { Logger } from '../logger.ts'
 import type { ResultStore } from '../result/result-store.ts'
+import { isReady } from '../result/states.ts'
+import type { TaskCall } from '../send/message.ts'
 import type { Producer } from '../send/producer.ts'
 import { afterClockStep, nextDue, takeTurn, wakeAt } from './due.ts'
 import { decodeEntry, type Entry, type EntryState, encodeEntry, firingId, scheduleOf } from './entry.ts'
@@ -45,8 +48,15 @@ const askMs = 1_000
 const lookMs = 2_000
 /** After an error the next try comes so much later. In ms. */
 const retryMs = 500
-/** Entries advanced in one step. */
-const groupSize = 500
+/** Entries advanced in one step, and such steps under way at once. */
+const groupSize = 200
+const groupsAtOnce = 10
+/** What is due soon is made ready before, so that many at one moment are not late. In ms. */
+const aheadMs = 400
+/** Entries made ready; those behind them come as they come. */
+const mostReady = 2_000
+/** What was made ready is still right so long after its time, in ms. */
+const readyForMs = 100
 /** A clock that is put forward or back by more than this is worth a line in the log. In ms. */
 const stepMs = 1_000
 
@@ -58,6 +68,8 @@ interface Known {
   /** When it is to be sent for; Infinity for never. */
   atMs: number
   isGone: boolean
+  /** What is to be done then, made ready before; null for what cannot be known before. */
+  ready: Step | null | undefined
 }
 
 /** A place in the heap; it counts as long as its entry is due then. */
@@ -71,7 +83,21 @@ interface Work {
   readonly known: Known
   readonly entry: Entry
   readonly dues: readonly number[]
-  state: EntryState
+  /** Of the calls for these. */
+  readonly ids: readonly string[]
+  readonly state: EntryState
+}
+
+/** What is sent for an entry, and how it is afterwards. */
+interface Step {
+  readonly known: Known
+  readonly dues: readonly number[]
+  readonly ids: readonly string[]
+  readonly calls: readonly TaskCall[]
+  readonly entry: Entry
+  readonly value: string
+  /** As it is without these calls, should they not be possible. */
+  readonly work: Work
 }
 
 export class Beat {
@@ -113,7 +139,8 @@ export class Beat {
       try {
         const lead = await store.lead(leaseMs)
         isComplaining = false
-        if (lead !== null) await this.#lead(lead)
+        // Whoever was told to stop while he waited for it has no use for it.
+        if (lead !== null) await (signal.aborted ? lead.release() : this.#lead(lead))
       } catch (error) {
         if (isLost(error)) logger.info({ scope, error }, 'another beat leads')
         else if (!isComplaining) logger.error({ scope, error }, 'the beat cannot work; it tries again until it can')
@@ -146,7 +173,11 @@ export class Beat {
     try {
       const book = new Book(this.#parts)
       const sinceMs = clock.monotonic()
-      book.put(await this.#parts.store.list())
+      for await (const entries of this.#parts.store.list()) {
+        book.put(entries)
+        // Very many take longer than the lease, which is renewed between.
+        await nextTurn()
+      }
       logger.info({ scope, entries: book.size, tookMs: Math.round(clock.monotonic() - sinceMs) }, 'the beat leads')
       await this.#work(lead, book, renewal.signal)
       if (!this.#stopping.signal.aborted) logger.warn({ scope }, 'the beat has lost its lead; another one may have it')
@@ -202,9 +233,11 @@ export class Beat {
         await this.#readAgain(book, await lead.changes())
       }
       if (wallClock.wasPutBack()) book.rebuild()
-      const due = book.takeDue(clock.now(), groupSize)
-      if (due.length > 0) await this.#send(lead, book, due, signal)
-      else if (!this.#hasNews) await this.#rest(Math.min(book.nextAtMs - clock.now(), lookMs), signal)
+      if (book.nextAtMs <= clock.now()) await this.#sendDue(lead, book, signal)
+      else if (!this.#hasNews && !(await this.#makeReady(book))) {
+        const untilDueMs = book.nextAtMs - clock.now()
+        await this.#rest(Math.min(untilDueMs > aheadMs ? untilDueMs - aheadMs : untilDueMs, lookMs), signal)
+      }
     }
   }
 
@@ -223,12 +256,45 @@ export class Beat {
     book.put(entries)
   }
 
+  /** Some of what is due soon. What depends on the last call is left for its time. @returns whether there was any */
+  async #makeReady(book: Book): Promise<boolean> {
+    const soon = book.dueSoon(this.#parts.clock.now() + aheadMs).slice(0, groupSize)
+    for (const known of soon) {
+      const [work] = book.turns([known], known.atMs)
+      known.ready = work?.entry.spec.overlap === 'allow' ? await this.#compose(work, known.atMs) : null
+    }
+    return soon.length > 0
+  }
+
+  /** Group by group, the next one while the broker has the last one in hand. */
+  async #sendDue(lead: ScheduleLead, book: Book, signal: AbortSignal): Promise<void> {
+    const sending: Promise<unknown>[] = []
+    while (sending.length < groupsAtOnce && !signal.aborted) {
+      const due = book.takeDue(this.#parts.clock.now(), groupSize)
+      if (due.length === 0) break
+      sending.push(this.#send(lead, book, due, signal).catch((lost) => lost))
+      // What was written leaves before the next one is.
+      await nextTurn()
+    }
+    const lost = (await Promise.all(sending)).find((error) => error !== undefined)
+    if (lost !== undefined) throw lost
+  }
+
   /** Sends for entries that are due. Those it could not advance stay due. */
   async #send(lead: ScheduleLead, book: Book, due: readonly Known[], signal: AbortSignal): Promise<void> {
     const { clock, logger, scope } = this.#parts
+    const nowMs = clock.now()
     try {
-      const works = await this.#withoutOverlap(book.turns(due, clock.now()))
-      if (works.length > 0) await this.#advance(lead, book, works)
+      const steps: Step[] = []
+      const others: Known[] = []
+      for (const known of due) {
+        const step = stillReady(known, nowMs)
+        if (step === undefined) others.push(known)
+        else steps.push(step)
+      }
+      const works = await this.#withoutOverlap(book.turns(others, nowMs))
+      steps.push(...(await Promise.all(works.map((work) => this.#compose(work, nowMs)))))
+      if (steps.length > 0) await this.#advance(lead, book, steps)
     } catch (error) {
       book.put(due)
       if (isLost(error)) throw error
@@ -237,72 +303,69 @@ export class Beat {
     }
   }
 
-  async #advance(lead: ScheduleLead, book: Book, works: readonly Work[]): Promise<void> {
-    const { producer, scope, clock, logger } = this.#parts
-    const calls: Awaited<ReturnType<Producer['complete']>>[] = []
-    const nowMs = clock.now()
-    for (const work of works) {
-      const { known, entry, dues } = work
-      const { spec } = entry
-      try {
-        const ids = dues.map((dueMs) => firingId(scope, known.name, entry.state.turn, dueMs))
-        const own = ids.map((taskId) => producer.complete(spec.task, wireOf(spec), { ...spec.options, taskId }))
-        calls.push(...(await Promise.all(own)))
-        const sent = work.state.sent + dues.length
-        const last = {
-          lastDueMs: dues[dues.length - 1] ?? null,
-          lastSentMs: nowMs,
-          lastId: ids[ids.length - 1] ?? null,
-        }
-        if (dues.length > 0) work.state = { ...work.state, ...last, sent, lastError: null }
-      } catch (error) {
-        // Of this entry alone, and again each time: what it says is wrong.
-        logger.error({ scope, entry: known.name, task: spec.task, error }, 'an entry of the schedule cannot be sent')
-        work.state = unsent(work, error)
-      }
+  /** The calls of an entry, as if it were now. */
+  async #compose(work: Work, nowMs: number): Promise<Step> {
+    const { producer, scope, logger } = this.#parts
+    const { known, dues, ids } = work
+    const { spec } = work.entry
+    try {
+      const calls = await Promise.all(
+        ids.map((taskId) => producer.complete(spec.task, wireOf(spec), { ...spec.options, taskId }, nowMs)),
+      )
+      const sent = work.state.sent + dues.length
+      const last = { lastDueMs: dues.at(-1) ?? null, lastSentMs: nowMs, lastId: ids.at(-1) ?? null }
+      return stepOf(work, calls, dues.length > 0 ? { ...work.state, ...last, sent, lastError: null } : work.state)
+    } catch (error) {
+      // Of this entry alone, and again each time: what it says is wrong.
+      logger.error({ scope, entry: known.name, task: spec.task, error }, 'an entry of the schedule cannot be sent')
+      return stepOf(work, [], unsent(work, error))
     }
-    const steps = works.map((work): Omit<Advance, 'publish'> & { readonly entry: Entry } => {
-      const entry = { ...work.entry, state: work.state }
-      return { name: work.known.name, revision: work.known.revision, value: encodeEntry(entry), entry }
-    })
+  }
+
+  async #advance(lead: ScheduleLead, book: Book, steps: readonly Step[]): Promise<void> {
+    const { producer, scope, logger } = this.#parts
     let stale: readonly string[] | undefined
     const publish = async (messages: readonly OutgoingMessage[]): Promise<void> => {
       const byId = new Map(messages.map((message) => [message.properties.correlationId, message]))
-      const own = (index: number): OutgoingMessage[] =>
-        (works[index]?.dues ?? []).flatMap((dueMs) => {
-          const { known, entry } = works[index] as Work
-          return byId.get(firingId(scope, known.name, entry.state.turn, dueMs)) ?? []
-        })
-      stale = await lead.advance(steps.map((step, index) => ({ ...step, publish: own(index) })))
+      const own = ({ ids }: Step): OutgoingMessage[] => ids.flatMap((id) => byId.get(id) ?? [])
+      stale = await lead.advance(
+        steps.map((step) => ({
+          name: step.known.name,
+          revision: step.known.revision,
+          value: step.value,
+          publish: own(step),
+        })),
+      )
     }
     try {
-      await producer.sendWith(calls, publish)
+      await producer.sendWith(
+        steps.flatMap(({ calls }) => calls),
+        publish,
+      )
       if (stale === undefined) await publish([])
     } catch (error) {
-      if (!isOfOneCall(error) || works.length === 1) throw error
+      if (!isOfOneCall(error) || steps.length === 1) throw error
       // One of them is too large, say: the others are not to suffer for it.
-      for (const work of works) await this.#advanceAlone(lead, book, work)
+      for (const step of steps) await this.#advanceAlone(lead, book, step)
       return
     }
     const refused = new Set(stale)
-    for (const [index, { known }] of works.entries()) {
+    for (const { known, value, entry, dues } of steps) {
       if (refused.has(known.name)) continue
-      const step = steps[index] as (typeof steps)[number]
-      book.advanced(known, step.value, step.entry)
-      const { dues } = works[index] as Work
-      logger.debug({ scope, entry: known.name, task: step.entry.spec.task, due: dues }, 'sent what was due')
+      book.advanced(known, value, entry)
+      logger.debug({ scope, entry: known.name, task: entry.spec.task, due: dues }, 'sent what was due')
     }
     if (refused.size > 0) await this.#readAgain(book, [...refused])
   }
 
-  async #advanceAlone(lead: ScheduleLead, book: Book, work: Work): Promise<void> {
+  async #advanceAlone(lead: ScheduleLead, book: Book, step: Step): Promise<void> {
     try {
-      await this.#advance(lead, book, [work])
+      await this.#advance(lead, book, [step])
     } catch (error) {
       if (!isOfOneCall(error)) throw error
       const { scope, logger } = this.#parts
-      logger.error({ scope, entry: work.known.name, error }, 'an entry of the schedule cannot be sent')
-      await this.#advance(lead, book, [{ ...work, dues: [], state: unsent(work, error) }])
+      logger.error({ scope, entry: step.known.name, error }, 'an entry of the schedule cannot be sent')
+      await this.#advance(lead, book, [stepOf(step.work, [], unsent(step.work, error))])
     }
   }
 
@@ -315,7 +378,7 @@ export class Beat {
     const known = ids.filter((id) => id !== null)
     const records = results === undefined || known.length === 0 ? [] : await results.load(known)
     const running = new Set(
-      records.flatMap((record) => (record === undefined || isOver(record.status) ? [] : record.taskId)),
+      records.flatMap((record) => (record === undefined || isReady(record.status) ? [] : record.taskId)),
     )
     for (const work of overlapping) {
       const { lastId } = work.entry.state
@@ -336,7 +399,7 @@ export class Beat {
       // Several at once would overlap each other.
       const dues = isLeftOut ? [] : work.dues.slice(-1)
       const skipped = work.state.skipped + work.dues.length - dues.length
-      return { ...work, dues, state: { ...work.state, skipped } }
+      return { ...work, dues, ids: work.ids.slice(work.dues.length - dues.length), state: { ...work.state, skipped } }
     })
   }
 }
@@ -372,7 +435,7 @@ class Book {
       }
       const old = this.#entries.get(name)
       if (old !== undefined) old.isGone = true
-      const known = { name, revision, value, atMs: Number.POSITIVE_INFINITY, isGone: false }
+      const known = { name, revision, value, atMs: Number.POSITIVE_INFINITY, isGone: false, ready: undefined }
       this.#entries.set(name, known)
       this.#place(known, entry)
     }
@@ -390,6 +453,7 @@ class Book {
   advanced(known: Known, value: string, entry: Entry): void {
     known.revision += 1
     known.value = value
+    known.ready = undefined
     this.#place(known, entry)
   }
 
@@ -405,6 +469,13 @@ class Book {
     return due
   }
 
+  /** Those due until then that were not made ready yet. */
+  dueSoon(untilMs: number): Known[] {
+    const soon = this.takeDue(untilMs, mostReady)
+    for (const known of soon) this.#heap.push({ atMs: known.atMs, known })
+    return soon.filter(({ ready }) => ready === undefined)
+  }
+
   /** What is to be done for entries that are due. */
   turns(due: readonly Known[], nowMs: number): Work[] {
     return due.flatMap((known) => {
@@ -414,7 +485,9 @@ class Book {
       try {
         const { dues, missed, state } = takeTurn(known.name, entry.spec, entry.state, schedule, nowMs)
         if (missed > 0) this.#parts.logger.warn({ entry: known.name, missed }, 'times of an entry were missed')
-        return [{ known, entry, dues, state }]
+        const { turn } = entry.state
+        const ids = dues.map((dueMs) => firingId(this.#parts.scope, known.name, turn, dueMs))
+        return [{ known, entry, dues, ids, state }]
       } catch (error) {
         this.#warn(known.name, 'a schedule of your own threw; its entry is left alone', error)
         return []
@@ -514,13 +587,23 @@ function isOfOneCall(error: unknown): boolean {
   return error instanceof CeleriacError && codes.includes(error.code)
 }
 
+/** What was made ready, unless another due time has come meanwhile, or it is too late for this one. */
+function stillReady({ ready, name, atMs }: Known, nowMs: number): Step | undefined {
+  if (!ready || nowMs < atMs) return undefined
+  const { spec, state } = ready.entry
+  const lastsMs = Math.min(readyForMs, spec.windowMs ?? readyForMs)
+  return nowMs <= atMs + lastsMs && nowMs < wakeAt(name, spec, state) ? ready : undefined
+}
+
+function stepOf(work: Work, calls: readonly TaskCall[], state: EntryState): Step {
+  const { known, dues, ids } = work
+  const entry = { ...work.entry, state }
+  return { known, dues, ids: calls.length > 0 ? ids : [], calls, entry, value: encodeEntry(entry), work }
+}
+
 /** The due times are dealt with, and nothing was sent for them. */
 function unsent({ entry, state, dues }: Work, error: unknown): EntryState {
   const { lastDueMs, lastSentMs, lastId, sent } = entry.state
   const lastError = (error as Error).message
   return { ...state, lastDueMs, lastSentMs, lastId, sent, missed: state.missed + dues.length, lastError }
-}
-
-function isOver(status: string): boolean {
-  return status === 'SUCCESS' || status === 'FAILURE' || status === 'REVOKED'
 }

@@ -17,6 +17,7 @@ import {
   type Entry,
   type EntrySpec,
   encodeEntry,
+  isOfCode,
   type Overlap,
   ownSchedule,
   scheduleOf,
@@ -76,7 +77,7 @@ export interface SchedulesParts {
 
 /** Somebody else may change an entry between our look and our write; nobody does so again and again. */
 const mostTries = 20
-const groupSize = 1_000
+const groupSize = 250
 
 export class Schedules {
   readonly #parts: SchedulesParts
@@ -87,8 +88,11 @@ export class Schedules {
 
   /** All entries, by name. */
   async list(): Promise<ScheduleInfo[]> {
-    const stored = await (await this.#parts.store()).list()
-    return stored.flatMap((entry) => infoOf(entry) ?? []).sort((one, other) => (one.name < other.name ? -1 : 1))
+    const infos = new Map<string, ScheduleInfo>()
+    for await (const page of (await this.#parts.store()).list()) {
+      for (const info of page.flatMap((entry) => infoOf(entry) ?? [])) infos.set(info.name, info)
+    }
+    return [...infos.values()].sort((one, other) => (one.name < other.name ? -1 : 1))
   }
 
   /** @throws CeleriacError `SCHEDULE_UNKNOWN` */
@@ -172,36 +176,63 @@ export class Schedules {
    * @throws CeleriacError `CONFIG_INVALID`
    */
   async declare(entries: Readonly<Record<string, BeatEntry>>): Promise<void> {
-    const { store: open, timezone } = this.#parts
-    const specs = new Map<string, { readonly spec: EntrySpec; readonly own: Schedule | undefined }>()
-    for (const [name, entry] of Object.entries(entries)) {
-      checkName(name)
-      specs.set(name, { spec: toEntrySpec(name, entry, timezone), own: ownSchedule(entry) })
+    // There may be very many: they are checked, and then written, without ever being all in memory a second time.
+    for (const name of Object.keys(entries)) await this.#refuseUnknowable([[name, this.#declared(name, entries).spec]])
+    const store = await this.#parts.store()
+    let hasChanged = false
+    for (const names of inGroups(Object.keys(entries))) {
+      if (await this.#declareSome(store, names, entries)) hasChanged = true
     }
-    await this.#refuseUnknowable(Array.from(specs, ([name, { spec }]) => [name, spec]))
-    const store = await open()
+    const isGone = ({ name, value }: StoredEntry): boolean => !Object.hasOwn(entries, name) && isOfCode(value)
+    for await (const page of store.list()) {
+      if (await this.#removeSome(store, page.filter(isGone), isGone)) hasChanged = true
+    }
+    if (hasChanged) await this.#tell()
+  }
+
+  /** @returns whether anything was written */
+  async #declareSome(
+    store: ScheduleStore,
+    names: readonly string[],
+    entries: Readonly<Record<string, BeatEntry>>,
+  ): Promise<boolean> {
     for (let tries = 0; tries < mostTries; tries++) {
-      const stored = new Map((await store.list()).map((entry) => [entry.name, entry]))
-      const changes: { name: string; revision: number; value: string | null }[] = []
-      for (const [name, { spec, own }] of specs) {
+      const stored = new Map((await store.load(names)).map((entry) => [entry.name, entry]))
+      const changes = names.flatMap((name) => {
+        const { spec, own } = this.#declared(name, entries)
         const found = stored.get(name)
         const old = found === undefined ? undefined : decodeEntry(found.value)
         const entry = changed(old, 'code', spec, scheduleOf(spec, own), this.#now)
-        if (entry !== old) changes.push({ name, revision: found?.revision ?? 0, value: encodeEntry(entry) })
-      }
-      for (const { name, revision, value } of stored.values()) {
-        const isGone = decodeEntry(value)?.source === 'code' && !specs.has(name)
-        if (isGone) changes.push({ name, revision, value: null })
-      }
-      if (changes.length === 0) return
-      const refused: string[] = []
-      for (let at = 0; at < changes.length; at += groupSize) {
-        refused.push(...(await store.write(changes.slice(at, at + groupSize))))
-      }
-      await this.#tell()
-      if (refused.length === 0) return
+        return entry === old ? [] : { name, revision: found?.revision ?? 0, value: encodeEntry(entry) }
+      })
+      if (changes.length === 0) return tries > 0
+      if ((await store.write(changes)).length === 0) return true
     }
     throw busy('the schedule')
+  }
+
+  /** @returns whether there were any */
+  async #removeSome(
+    store: ScheduleStore,
+    found: readonly StoredEntry[],
+    isGone: (entry: StoredEntry) => boolean,
+  ): Promise<boolean> {
+    let gone = found
+    for (let tries = 0; tries < mostTries; tries++) {
+      if (gone.length === 0) return found.length > 0
+      const refused = await store.write(gone.map(({ name, revision }) => ({ name, revision, value: null })))
+      gone = refused.length === 0 ? [] : (await store.load(refused)).filter(isGone)
+    }
+    throw busy('the schedule')
+  }
+
+  #declared(
+    name: string,
+    entries: Readonly<Record<string, BeatEntry>>,
+  ): { spec: EntrySpec; own: Schedule | undefined } {
+    checkName(name)
+    const entry = entries[name] as BeatEntry
+    return { spec: toEntrySpec(name, entry, this.#parts.timezone), own: ownSchedule(entry) }
   }
 
   /** Whether a call has ended is told by its result alone. */
@@ -259,7 +290,7 @@ export class Schedules {
   }
 
   async #unknown(name: string): Promise<CeleriacError> {
-    const names = (await (await this.#parts.store()).list()).map((entry) => entry.name)
+    const names = (await this.list()).map((entry) => entry.name)
     const guess = nearest(name, names)
     const advice =
       guess === undefined
@@ -305,6 +336,10 @@ function afterPause(
 
 function equal(one: unknown, other: unknown): boolean {
   return JSON.stringify(one) === JSON.stringify(other)
+}
+
+function* inGroups(names: readonly string[]): Iterable<string[]> {
+  for (let at = 0; at < names.length; at += groupSize) yield names.slice(at, at + groupSize)
 }
 
 function checkName(name: string): void {

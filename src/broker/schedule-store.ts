@@ -13,8 +13,8 @@ import type { OutgoingMessage } from './broker.ts'
 export interface ScheduleStore {
   /** Before its broker is closed, and after it was opened. */
   open(): Promise<void>
-  /** All entries, in no order. */
-  list(): Promise<StoredEntry[]>
+  /** All entries, a page after the other, in no order. There may be very many; one may come twice. */
+  list(): AsyncIterable<readonly StoredEntry[]>
   /** Those of the names that there are. */
   load(names: readonly string[]): Promise<StoredEntry[]>
   /** Writes each entry that still has the revision. Answers the names of the others, which stay as they are. */

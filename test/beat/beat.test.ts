@@ -1,6 +1,8 @@
 import { at, crontab, every } from 'celeriac'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { MemoryScheduleStore } from '../../src/drivers/memory/index.ts'
 import { CeleriacError } from '../../src/errors.ts'
+import { gate } from '../flow/fixture.ts'
 import { Site, startMs } from './site.ts'
 
 let site: Site
@@ -74,6 +76,14 @@ describe('sending', () => {
     await other.stop()
   })
 
+  it('reckons the times of a call from its due time', async () => {
+    await site.start({ tick: { ...tick, options: { expires: '1s' } } })
+
+    await site.clock.advance(10 * second)
+
+    expect(site.sent.map(({ expires }) => Date.parse(String(expires)))).toEqual([startMs + 11 * second])
+  })
+
   it('asks a schedule of the user’s own', async () => {
     const primes = [2, 3, 5, 7, 11].map((n) => startMs + n * second)
     const own = { next: (afterMs: number) => primes.find((ms) => ms > afterMs) ?? null, describe: () => 'at primes' }
@@ -119,6 +129,27 @@ describe('several beats', () => {
     await stopping
 
     expect(other.isLeading).toBe(true)
+  })
+
+  it('end when they are told to while they are about to lead, and let another one', async () => {
+    const store = site.newStore()
+    const lead = store.lead.bind(store)
+    const asked = gate()
+    const answered = gate()
+    store.lead = async (leaseMs) => {
+      asked.open()
+      await answered.opened
+      return lead(leaseMs)
+    }
+    const late = await site.start({ tick }, { store })
+    await asked.opened
+
+    const stopping = late.stop()
+    answered.open()
+    await stopping
+
+    expect(late.isLeading).toBe(false)
+    expect((await site.start()).isLeading).toBe(true)
   })
 
   it('take over within ten seconds when the leader is gone, and make up for what it missed', async () => {
@@ -255,6 +286,18 @@ describe('changes while a beat leads', () => {
     expect(site.seconds()).toEqual([10])
   })
 
+  it('count for a call that is ready to be sent', async () => {
+    const deaf = async () => Promise.reject(new CeleriacError('BROKER_UNAVAILABLE', 'no bus'))
+    await site.start({ tick, other: { ...tick, task: 'other' } }, { bus: deaf })
+
+    await site.clock.advance(9.95 * second)
+    await site.schedules.pause('tick')
+    await site.clock.advance(second)
+
+    expect(site.seconds('other')).toEqual([10])
+    expect(site.seconds()).toEqual([])
+  })
+
   it('send an entry now, and leave its times as they are', async () => {
     await site.start({ tick: { ...tick, args: [1] } })
 
@@ -294,6 +337,27 @@ describe('what the application declares', () => {
       'new code',
       'same code',
     ])
+  })
+
+  it('is written although a beat advances its entries at the same moment', async () => {
+    await site.schedules.declare({ changed: tick, removed: tick })
+    const { write } = MemoryScheduleStore.prototype
+    const advanced = new Set<string>()
+    vi.spyOn(MemoryScheduleStore.prototype, 'write').mockImplementation(async function (
+      this: MemoryScheduleStore,
+      changes,
+    ) {
+      const names = changes.map(({ name }) => name).filter((name) => !advanced.has(name))
+      for (const name of names) advanced.add(name)
+      await write.call(this, await this.load(names))
+      return write.call(this, changes)
+    })
+    onTestFinished(() => void vi.restoreAllMocks())
+
+    await site.schedules.declare({ changed: { ...tick, args: [2] } })
+
+    expect([...advanced].sort()).toEqual(['changed', 'removed'])
+    expect(await site.schedules.list()).toMatchObject([{ name: 'changed', args: [2] }])
   })
 
   it('keeps what has become of an entry when that changes', async () => {

@@ -39,6 +39,8 @@ export interface Sent {
   readonly task: string
   /** When it was sent, in ms since the start. */
   readonly atMs: number
+  /** The header. */
+  readonly expires: unknown
 }
 
 /** The beginning of all these tests: a Wednesday. */
@@ -69,7 +71,7 @@ export class Site {
       bus: async () => new MemoryBus(options),
       keepsResults: async () => true,
       send: async (task, wire, callOptions) => {
-        const call = await producer.complete(task, wire, callOptions)
+        const call = await producer.complete(task, wire, callOptions, this.clock.now())
         await producer.sendWith([call], (messages) => this.#broker.publish(messages))
         return producer.result(call.id)
       },
@@ -137,7 +139,7 @@ export class Site {
             if (stale.includes(name)) continue
             for (const { headers } of publish) {
               const atMs = this.clock.monotonic()
-              this.sent.push({ id: String(headers.id), task: String(headers.task), atMs })
+              this.sent.push({ id: String(headers.id), task: String(headers.task), atMs, expires: headers.expires })
             }
           }
           return stale

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { RabbitmqBroker, RabbitmqClient, RabbitmqScheduleStore } from '../../src/drivers/rabbitmq/index.ts'
@@ -79,6 +80,84 @@ describeWith('rabbitmq', 'with a server', () => {
         a: 'new',
         b: 'b',
       })
+    })
+
+    it('are let go although the connection breaks before the server has answered', async () => {
+      const client = await open()
+      const session = await client.consuming.ready(5_000)
+      const hold = await ScheduleHold.take({
+        session,
+        clock: systemClock,
+        queue: `hold ${scopes++}`,
+        onReturned: () => undefined,
+      })
+
+      const releasing = hold?.release()
+      // The goodbye is written by the end of this turn, and its answer does not come.
+      await new Promise(setImmediate)
+      session.destroy('cut by the test')
+
+      await releasing
+      expect(hold?.isAlive).toBe(false)
+    })
+
+    it('are what was written last, however many have held them, in few messages', async () => {
+      const client = await open()
+      const session = await client.consuming.ready(5_000)
+      const step = fc.record({
+        changed: fc.uniqueArray(fc.nat(1_199), { maxLength: 80 }),
+        removed: fc.uniqueArray(fc.nat(1_199), { maxLength: 5 }),
+        ending: fc.constantFrom('goOn', 'goOn', 'goOn', 'lendAnew', 'release'),
+      })
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40, size: 'max' }), async (steps) => {
+          const queue = `hold ${scopes++}`
+          const take = async () =>
+            (await ScheduleHold.take({
+              session,
+              clock: systemClock,
+              queue,
+              onReturned: () => undefined,
+            })) as ScheduleHold
+          let hold = await take()
+          const written = new Map<string, string>()
+          const change = async (numbers: readonly number[], value: string | null) => {
+            const names = numbers.map(String).filter((name) => value !== null || written.has(name))
+            const revision = (name: string) => hold.get(name)?.revision ?? 0
+            await hold.change(names.map((name) => ({ name, revision: revision(name), value, publish: [] })))
+            for (const name of names) {
+              if (value === null) written.delete(name)
+              else written.set(name, value)
+            }
+          }
+          await change([...Array(1_200).keys()], 'at first')
+          for (const [index, { changed, removed, ending }] of steps.entries()) {
+            await change(changed, `step ${index}`)
+            await change(removed, null)
+            if (ending === 'lendAnew') await hold.lendAnew()
+            if (ending === 'release') await hold.release()
+            if (ending === 'release') hold = await take()
+          }
+          await hold.release()
+          const { messageCount } = await client.requests.run('counting', (channel) => channel.checkQueue(queue))
+          hold = await take()
+          expect(new Map(hold.entries().map(({ name, value }) => [name, value]))).toEqual(written)
+          await hold.release()
+          expect(messageCount).toBeLessThan(steps.length + 20)
+        }),
+        { numRuns: 10 },
+      )
+    })
+
+    it('refuse the second of two changes of one entry', async () => {
+      const client = await open()
+      const session = await client.consuming.ready(5_000)
+      const parts = { session, clock: systemClock, queue: `hold ${scopes++}`, onReturned: () => undefined }
+      const hold = (await ScheduleHold.take(parts)) as ScheduleHold
+      const change = (value: string) => ({ name: 'a', revision: 0, value, publish: [] })
+
+      expect(await hold.change([change('one'), change('other')])).toEqual(['a'])
+      expect(hold.get('a')?.value).toBe('one')
     })
 
     it('reach a queue that was deleted since it was last used', async () => {

@@ -23,9 +23,9 @@ export class MemoryScheduleStore implements ScheduleStore {
     this.#assertOpen()
   }
 
-  async list(): Promise<StoredEntry[]> {
+  async *list(): AsyncIterable<StoredEntry[]> {
     this.#assertOpen()
-    return [...this.#table.entries.values()]
+    yield [...this.#table.entries.values()]
   }
 
   async load(names: readonly string[]): Promise<StoredEntry[]> {

@@ -1,17 +1,21 @@
 /**
- * The schedule of one scope, held: a durable queue with a message for each entry, all of them on loan to one exclusive
- * consumer. So the queue is memory and lock in one, and the lock ends with the holder's connection.
+ * The schedule of one scope, held: a durable queue whose messages are pages of entries, all of them on loan to one
+ * exclusive consumer. So the queue is memory and lock in one, and the lock ends with the holder's connection.
  *
- * An entry is changed by publishing its new message and acknowledging the old one in one AMQP transaction, and what
- * became due is published in the same. A holder that dies leaves all of it or nothing. A server that dies amidst a commit
- * may keep the one and not the other, since RabbitMQ promises no more for several queues; of an entry that is there twice
- * the later revision counts.
+ * The pages are a log: entries that change together are published as a new page, and a page none of whose entries counts
+ * any more is acknowledged, in one AMQP transaction with what became due. Of an entry that is in several pages the latest
+ * revision counts. An entry that is removed must be in none, so what else was in its pages is written anew; and so is, bit
+ * by bit, what is left of pages that are half out of date.
+ *
+ * A holder that dies leaves all of a change or nothing. A server that dies amidst a commit may keep the new page and the
+ * old ones, since RabbitMQ promises no more for several queues.
  */
 import { randomUUID } from 'node:crypto'
 import type { Channel, ConsumeMessage, Message } from 'amqplib'
 import type { StoredEntry } from '../../broker/schedule-store.ts'
 import type { Clock } from '../../clock.ts'
 import { CeleriacError, LeaseLostError } from '../../errors.ts'
+import { closeChannel } from './close-channel.ts'
 import { requestTimeoutMs, withDeadline } from './deadline.ts'
 import { replyCodeOf, replyCodes, requestFailure } from './failures.ts'
 import type { Outbound } from './message.ts'
@@ -42,20 +46,39 @@ const renewLoansMs = 600_000
 /** A hundred thousand entries come within a few seconds. */
 const readTimeoutMs = 30_000
 
-interface HeldEntry extends StoredEntry {
-  /** Undefined while its message is on its way to us. */
+/** Entries in one message, at most. */
+const pageSize = 500
+
+interface Page {
+  /** Undefined while it is on its way to us. */
   readonly message: ConsumeMessage | undefined
+  /** Of all entries in it. */
+  readonly names: readonly string[]
+  /** Entries that are in no later page. */
+  current: number
+}
+
+type PageContent = { readonly entries: readonly StoredEntry[] } | { readonly marker: string }
+
+interface HeldEntry extends StoredEntry {
+  /** The latest it is in. */
+  readonly page: Page
 }
 
 export class ScheduleHold {
   readonly #parts: HoldParts
   readonly #channel: Channel
   readonly #entries = new Map<string, HeldEntry>()
+  readonly #pages = new Set<Page>()
+  /** Those of them that are to be written anew. */
+  readonly #halfEmpty = new Set<Page>()
+  readonly #onTheWay = new Set<Page>()
   /** Waits for messages on their way. */
   #arrived: () => void = () => undefined
   #marker: string | undefined
   #outdated: ConsumeMessage[] = []
   #isAlive = true
+  #isReleased = false
   #lentAtMs: number
   #last: Promise<unknown> = Promise.resolve()
 
@@ -72,7 +95,10 @@ export class ScheduleHold {
   static async take(parts: HoldParts): Promise<ScheduleHold | undefined> {
     const { session, clock, queue } = parts
     const what = `holding '${queue}'`
-    const channel = await withDeadline(clock, requestTimeoutMs, what, session.openChannel())
+    const opening = withDeadline(clock, requestTimeoutMs, what, session.openChannel())
+    const channel = await opening.catch((error) => {
+      throw requestFailure(error, what)
+    })
     const hold = new ScheduleHold(parts, channel)
     try {
       await withDeadline(clock, readTimeoutMs, what, hold.#begin())
@@ -86,7 +112,7 @@ export class ScheduleHold {
   }
 
   get isAlive(): boolean {
-    return this.#isAlive
+    return this.#isAlive && !this.#isReleased
   }
 
   get(name: string): StoredEntry | undefined {
@@ -99,7 +125,7 @@ export class ScheduleHold {
   }
 
   /** Up to so many entries whose names come behind, in the order of the names. */
-  page(behind: string, max: number): StoredEntry[] {
+  entriesBehind(behind: string, max: number): StoredEntry[] {
     const names = [...this.#entries.keys()].filter((name) => name > behind).sort()
     return names.slice(0, max).map((name) => plain(this.#entries.get(name) as HeldEntry))
   }
@@ -110,29 +136,21 @@ export class ScheduleHold {
    */
   change(changes: readonly HeldChange[]): Promise<string[]> {
     return this.#inTurn(async () => {
-      const valid = changes.filter(({ name, revision }) => (this.#entries.get(name)?.revision ?? 0) === revision)
+      await this.#until(() => this.#onTheWay.size === 0)
+      const { valid, refused } = this.#check(changes)
+      this.#parts.session.gather()
+      for (const { publish } of valid) for (const outbound of publish) write(this.#channel, outbound)
+      this.#publish(
+        valid.flatMap(({ name, revision, value }) =>
+          // Begins with the time, so that an entry which is made anew has no revision of its predecessor's.
+          value === null ? [] : { name, revision: revision === 0 ? this.#parts.clock.now() : revision + 1, value },
+        ),
+      )
+      this.#remove(valid.flatMap(({ name, value }) => (value === null ? name : [])))
+      this.#tidy()
       this.#ackOutdated()
-      const next: HeldEntry[] = []
-      for (const { name, revision, value, publish } of valid) {
-        const old = this.#entries.get(name)?.message
-        if (old !== undefined) this.#channel.ack(old)
-        for (const outbound of publish) write(this.#channel, outbound)
-        if (value === null) continue
-        // Begins with the time, so that an entry which is made anew has no revision of its predecessor's.
-        const entry = {
-          name,
-          revision: revision === 0 ? this.#parts.clock.now() : revision + 1,
-          value,
-          message: undefined,
-        }
-        this.#publish(JSON.stringify(plain(entry)))
-        next.push(entry)
-      }
-      for (const { name } of valid) this.#entries.delete(name)
-      for (const entry of next) this.#entries.set(entry.name, entry)
       await commit(this.#channel)
-      await this.#until(() => next.every(({ name }) => this.#entries.get(name)?.message !== undefined))
-      return changes.filter((change) => !valid.includes(change)).map(({ name }) => name)
+      return refused
     })
   }
 
@@ -147,16 +165,22 @@ export class ScheduleHold {
     return this.#inTurn(async () => {
       this.#lentAtMs = this.#parts.clock.monotonic()
       this.#outdated = []
-      for (const entry of this.#entries.values()) this.#entries.set(entry.name, { ...plain(entry), message: undefined })
+      this.#pages.clear()
+      this.#halfEmpty.clear()
+      this.#onTheWay.clear()
+      const lent: Page = { message: undefined, names: [], current: this.#entries.size }
+      for (const entry of this.#entries.values()) this.#entries.set(entry.name, { ...plain(entry), page: lent })
       await this.#channel.recover()
       await this.#readAll()
     })
   }
 
-  /** Lets others have it. */
+  /** Lets others have it, once what was begun is done. */
   async release(): Promise<void> {
+    this.#isReleased = true
+    await this.#last
     this.#end()
-    await this.#channel.close().catch(() => undefined)
+    await closeChannel(this.#channel)
   }
 
   async #begin(): Promise<void> {
@@ -175,7 +199,7 @@ export class ScheduleHold {
   async #readAll(): Promise<void> {
     const marker = randomUUID()
     this.#marker = marker
-    this.#publish(JSON.stringify({ marker }))
+    this.#send({ marker })
     await commit(this.#channel)
     await this.#until(() => this.#marker !== marker)
     this.#ackOutdated()
@@ -187,26 +211,102 @@ export class ScheduleHold {
     for (const message of this.#outdated.splice(0)) this.#channel.ack(message)
   }
 
-  #publish(text: string): void {
+  #check(changes: readonly HeldChange[]): { readonly valid: HeldChange[]; readonly refused: string[] } {
+    const valid = new Map<string, HeldChange>()
+    const refused: string[] = []
+    for (const change of changes) {
+      const { name, revision } = change
+      const isValid = !valid.has(name) && (this.#entries.get(name)?.revision ?? 0) === revision
+      if (isValid) valid.set(name, change)
+      else refused.push(name)
+    }
+    return { valid: [...valid.values()], refused }
+  }
+
+  #publish(entries: readonly StoredEntry[]): void {
+    for (let at = 0; at < entries.length; at += pageSize) {
+      const content = entries.slice(at, at + pageSize)
+      this.#send({ entries: content })
+      this.#put(content, undefined)
+    }
+  }
+
+  #send(content: PageContent): void {
     const options = { persistent: true, contentType: 'application/json' }
-    this.#channel.publish('', this.#parts.queue, Buffer.from(text), options)
+    this.#channel.publish('', this.#parts.queue, Buffer.from(JSON.stringify(content)), options)
+  }
+
+  #remove(names: readonly string[]): void {
+    if (names.length === 0) return
+    const gone = new Set(names)
+    for (const name of gone) {
+      const entry = this.#entries.get(name)
+      this.#entries.delete(name)
+      if (entry !== undefined) this.#outdate(entry.page)
+    }
+    // Also pages in which it is out of date: it would count again, without a later revision.
+    const touched = [...this.#pages].filter((page) => page.names.some((name) => gone.has(name)))
+    this.#publish(touched.flatMap((page) => this.#currentIn(page)))
+  }
+
+  /** A page's worth at a time, so that no change takes much longer than others. */
+  #tidy(): void {
+    const left: StoredEntry[] = []
+    for (const page of this.#halfEmpty) {
+      if (left.length + page.current > pageSize) break
+      left.push(...this.#currentIn(page))
+    }
+    this.#publish(left)
+  }
+
+  #currentIn(page: Page): StoredEntry[] {
+    return page.names.flatMap((name) => {
+      const entry = this.#entries.get(name)
+      return entry?.page === page ? plain(entry) : []
+    })
   }
 
   #take(message: ConsumeMessage): void {
     const content = contentOf(message)
-    if ('marker' in content) {
+    if ('entries' in content) this.#put(content.entries, message)
+    else {
       // Also one of a holder that died while he waited for it.
       this.#outdated.push(message)
       if (content.marker === this.#marker) this.#marker = undefined
-    } else {
-      const known = this.#entries.get(content.name)
-      if (known !== undefined && known.revision > content.revision) this.#outdated.push(message)
-      else {
-        if (known?.message !== undefined) this.#outdated.push(known.message)
-        this.#entries.set(content.name, { ...content, message })
-      }
     }
     this.#arrived()
+  }
+
+  /** The same page counts anew when its message comes. */
+  #put(entries: readonly StoredEntry[], message: ConsumeMessage | undefined): void {
+    const page: Page = { message, names: entries.map(({ name }) => name), current: 0 }
+    for (const entry of entries) {
+      const known = this.#entries.get(entry.name)
+      if (known !== undefined && known.revision > entry.revision) continue
+      if (known !== undefined) this.#outdate(known.page)
+      this.#entries.set(entry.name, { ...plain(entry), page })
+      page.current += 1
+    }
+    if (message === undefined) this.#onTheWay.add(page)
+    else {
+      this.#pages.add(page)
+      this.#review(page)
+    }
+  }
+
+  /** One entry fewer of it counts. */
+  #outdate(page: Page): void {
+    page.current -= 1
+    this.#review(page)
+  }
+
+  #review(page: Page): void {
+    if (page.current === 0) {
+      this.#pages.delete(page)
+      this.#halfEmpty.delete(page)
+      this.#onTheWay.delete(page)
+      if (page.message !== undefined) this.#outdated.push(page.message)
+    } else if (page.message !== undefined && 2 * page.current < page.names.length) this.#halfEmpty.add(page)
   }
 
   /** @throws LeaseLostError */
@@ -221,6 +321,7 @@ export class ScheduleHold {
 
   /** One after the other: what is written between two commits is one step. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#isReleased) return Promise.reject(lost())
     const turn = this.#last.then(async () => {
       this.#assertAlive()
       try {
@@ -237,7 +338,7 @@ export class ScheduleHold {
   }
 
   #assertAlive(): void {
-    if (!this.#isAlive) throw new LeaseLostError('the schedule is not held any more; another beat may lead')
+    if (!this.#isAlive) throw lost()
   }
 
   #end(): void {
@@ -246,19 +347,27 @@ export class ScheduleHold {
   }
 }
 
+function lost(): LeaseLostError {
+  return new LeaseLostError('the schedule is not held any more; another beat may lead')
+}
+
 /** Whatever others have put there is an entry without a task, which nobody can read and everybody leaves alone. */
-function contentOf({ content, fields }: ConsumeMessage): StoredEntry | { readonly marker: string } {
+function contentOf({ content, fields }: ConsumeMessage): PageContent {
   try {
-    const read = JSON.parse(content.toString('utf8')) as Partial<StoredEntry> & { marker?: string }
+    const read = JSON.parse(content.toString('utf8')) as { readonly entries?: unknown; readonly marker?: unknown }
     if (typeof read.marker === 'string') return { marker: read.marker }
-    const { name, revision, value } = read
-    if (typeof name === 'string' && typeof revision === 'number' && typeof value === 'string') {
-      return { name, revision, value }
+    if (Array.isArray(read.entries) && read.entries.length > 0 && read.entries.every(isEntry)) {
+      return { entries: [...new Map(read.entries.map((entry) => [entry.name, entry])).values()] }
     }
   } catch {
     // As below.
   }
-  return { name: `unreadable ${fields.deliveryTag}`, revision: 1, value: '' }
+  return { entries: [{ name: `unreadable ${fields.deliveryTag}`, revision: 1, value: '' }] }
+}
+
+function isEntry(read: unknown): read is StoredEntry {
+  const { name, revision, value } = (read ?? {}) as Partial<StoredEntry>
+  return typeof name === 'string' && typeof revision === 'number' && typeof value === 'string'
 }
 
 function plain({ name, revision, value }: StoredEntry): StoredEntry {

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import type { Message } from 'amqplib'
 import type { BusMessage } from '../../broker/bus.ts'
 import type { Advance, EntryChange, ScheduleLead, ScheduleStore, StoredEntry } from '../../broker/schedule-store.ts'
-import { sleep } from '../../clock.ts'
+import { sleep, type Timer } from '../../clock.ts'
 import { CeleriacError, LeaseLostError } from '../../errors.ts'
 import type { RabbitmqClient } from './client.ts'
 import { Connection } from './connection.ts'
@@ -15,18 +15,26 @@ import type { Topics } from './topics.ts'
 
 /** The server misses a holder that vanished without a word after twice this time, in s. */
 const heartbeatS = 4
-/** A holder answers within so long, in ms. Who holds it for a moment does not answer, and is asked shortly first. */
-const answerMs = { first: 200, longest: 2_000 }
+/** Waits for an answer, in ms, in turn: nobody answers whose hold was just over, and a busy holder takes a while. */
+const answersMs = [200, 400, 1_600] as const
 const retryMs = 100
+/** So long the schedule is held where nobody leads. In ms. */
+const momentMs = 250
 /** Entries in one answer. */
-const pageSize = 5_000
+const answerSize = 5_000
 
 type Question =
   | { readonly list: string }
   | { readonly load: readonly string[] }
   | { readonly write: readonly EntryChange[] }
+  /** Somebody is to lead: who does not, and holds it for a moment only, lets go. */
+  | { readonly letGo: true }
 
-type Answer = { readonly entries: StoredEntry[] } | { readonly refused: string[] } | { readonly failed: true }
+type Answer =
+  | { readonly entries: StoredEntry[] }
+  | { readonly refused: string[] }
+  | { readonly hasLetGo: boolean }
+  | { readonly failed: true }
 
 export class RabbitmqScheduleStore implements ScheduleStore {
   readonly #client: RabbitmqClient
@@ -34,7 +42,9 @@ export class RabbitmqScheduleStore implements ScheduleStore {
   readonly #connection: Connection
   readonly #topics: Topics
   readonly #changed = new Set<string>()
+  /** As long as this one leads. */
   #hold: ScheduleHold | undefined
+  #moment: { readonly hold: ScheduleHold; readonly stop: () => void; readonly timer: Timer } | undefined
   #opening: Promise<void> | undefined
   #closing: Promise<void> | undefined
 
@@ -56,14 +66,22 @@ export class RabbitmqScheduleStore implements ScheduleStore {
     return this.#opening
   }
 
-  async list(): Promise<StoredEntry[]> {
-    const entries: StoredEntry[] = []
-    for (;;) {
-      const behind = entries[entries.length - 1]?.name ?? ''
-      const page = await this.#ask({ list: behind }, async (hold) => ({ entries: hold.page(behind, pageSize) }))
-      const found = 'entries' in page ? page.entries : []
-      entries.push(...found)
-      if (found.length < pageSize) return entries
+  async *list(): AsyncIterable<StoredEntry[]> {
+    this.#refuseClosed()
+    if (this.#hold?.isAlive) {
+      const entries = this.#hold.entries()
+      for (let at = 0; at < entries.length; at += answerSize) yield entries.slice(at, at + answerSize)
+      return
+    }
+    for (let behind = ''; ; ) {
+      const after = behind
+      const page = await this.#ask({ list: after }, async (hold) => ({
+        entries: hold.entriesBehind(after, answerSize),
+      }))
+      const entries = 'entries' in page ? page.entries : []
+      yield entries
+      if (entries.length < answerSize) return
+      behind = entries[entries.length - 1]?.name ?? ''
     }
   }
 
@@ -80,11 +98,12 @@ export class RabbitmqScheduleStore implements ScheduleStore {
   async lead(): Promise<ScheduleLead | null> {
     this.#refuseClosed()
     if (this.#hold?.isAlive) return null
-    const hold = await this.#take()
+    await this.#endMoment()
+    const hold = (await this.#take()) ?? (await this.#takeFromMoment())
     if (hold === undefined) return null
     this.#changed.clear()
     this.#hold = hold
-    const stop = await this.#topics.subscribe([this.#queue], (message) => void this.#answer(hold, message))
+    const stop = await this.#serve(hold)
     return {
       renew: () => hold.renew(),
       changes: async () => {
@@ -94,9 +113,9 @@ export class RabbitmqScheduleStore implements ScheduleStore {
       },
       advance: (steps) => this.#advance(hold, steps),
       release: async () => {
-        stop()
         if (this.#hold === hold) this.#hold = undefined
         await hold.release()
+        stop()
       },
     }
   }
@@ -108,6 +127,7 @@ export class RabbitmqScheduleStore implements ScheduleStore {
 
   async #close(): Promise<void> {
     await this.#hold?.release()
+    await this.#endMoment()
     this.#topics.close()
     await this.#connection.close()
     const isOpen = await this.#opening?.then(
@@ -126,6 +146,56 @@ export class RabbitmqScheduleStore implements ScheduleStore {
       queue: this.#queue,
       onReturned: (message) => void this.#publishAgain(message),
     })
+  }
+
+  /** What somebody holds who does not lead. */
+  async #takeFromMoment(): Promise<ScheduleHold | undefined> {
+    const options = { timeoutMs: answersMs[0], replies: 1 }
+    const [answer] = (await this.#topics.request(this.#queue, { letGo: true } satisfies Question, options)) as Answer[]
+    return answer !== undefined && 'hasLetGo' in answer && answer.hasLetGo ? this.#take() : undefined
+  }
+
+  /** Undefined where it is not held here, or no longer. */
+  async #answerHere(
+    question: Question,
+    answerHere: (hold: ScheduleHold) => Promise<Answer>,
+  ): Promise<Answer | undefined> {
+    const own = await this.#own()
+    if (own === undefined) return undefined
+    try {
+      const answer = await answerHere(own)
+      if ('write' in question && 'refused' in answer) this.#note(question.write, answer.refused)
+      return answer
+    } catch (error) {
+      if (error instanceof LeaseLostError) return undefined
+      throw error
+    }
+  }
+
+  /** Answers others as long as it is held. @returns how to stop */
+  #serve(hold: ScheduleHold): Promise<() => void> {
+    return this.#topics.subscribe([this.#queue], (message) => void this.#answer(hold, message))
+  }
+
+  /** What is held here: because this one leads, or for a moment because nobody does. */
+  async #own(): Promise<ScheduleHold | undefined> {
+    if (this.#hold?.isAlive) return this.#hold
+    if (this.#moment?.hold.isAlive) return this.#moment.hold
+    const hold = await this.#take()
+    if (hold === undefined) return undefined
+    const stop = await this.#serve(hold)
+    // A little longer than it takes, since whoever asks meanwhile can be answered, and often we are to ask again.
+    const timer = this.#client.clock.after(momentMs, () => void this.#endMoment())
+    this.#moment = { hold, stop, timer }
+    return hold
+  }
+
+  async #endMoment(): Promise<void> {
+    const moment = this.#moment
+    this.#moment = undefined
+    moment?.timer.cancel()
+    await moment?.hold.release()
+    moment?.stop()
   }
 
   async #advance(hold: ScheduleHold, steps: readonly Advance[]): Promise<string[]> {
@@ -163,22 +233,14 @@ export class RabbitmqScheduleStore implements ScheduleStore {
     this.#refuseClosed()
     const { clock, timeoutMs } = this.#client
     const deadline = clock.monotonic() + timeoutMs
-    for (let timeoutMs = answerMs.first; ; timeoutMs = Math.min(2 * timeoutMs, answerMs.longest)) {
-      const own = this.#hold
-      if (own?.isAlive) {
-        const answer = await answerHere(own)
-        if ('write' in question && 'refused' in answer) this.#note(question.write, answer.refused)
-        return answer
-      }
-      const hold = await this.#take()
-      if (hold !== undefined) {
-        try {
-          return await answerHere(hold)
-        } finally {
-          await hold.release()
-        }
-      }
-      const [answer] = (await this.#topics.request(this.#queue, question, { timeoutMs, replies: 1 })) as Answer[]
+    for (let tries = 0; ; tries++) {
+      const here = await this.#answerHere(question, answerHere)
+      if (here !== undefined) return here
+      const waitMs = answersMs[tries % answersMs.length] as number
+      const [answer] = (await this.#topics.request(this.#queue, question, {
+        timeoutMs: waitMs,
+        replies: 1,
+      })) as Answer[]
       if (answer !== undefined && !('failed' in answer)) return answer
       if (clock.monotonic() > deadline) {
         throw new CeleriacError('BROKER_UNAVAILABLE', 'the beat that holds the schedule does not answer')
@@ -199,7 +261,12 @@ export class RabbitmqScheduleStore implements ScheduleStore {
   }
 
   async #answerTo(hold: ScheduleHold, question: Question): Promise<Answer> {
-    if ('list' in question) return { entries: hold.page(question.list, pageSize) }
+    if ('letGo' in question) {
+      const isMoment = this.#moment?.hold === hold
+      if (isMoment) await this.#endMoment()
+      return { hasLetGo: isMoment }
+    }
+    if ('list' in question) return { entries: hold.entriesBehind(question.list, answerSize) }
     if ('load' in question) return { entries: entriesOf(hold, question.load) }
     const refused = await writeTo(hold, question.write)
     this.#note(question.write, refused)

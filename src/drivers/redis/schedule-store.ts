@@ -118,17 +118,17 @@ export class RedisScheduleStore implements ScheduleStore {
     return this.#use.open()
   }
 
-  async list(): Promise<StoredEntry[]> {
+  async *list(): AsyncIterable<StoredEntry[]> {
     this.#use.assertOpen()
-    const found = new Map<string, StoredEntry>()
     let cursor = '0'
     do {
       const reply = await this.#client.command('HSCAN', this.#entries, cursor, 'COUNT', fullCall)
       const [next, pairs] = reply as [string, string[]]
-      for (let i = 0; i < pairs.length; i += 2) found.set(pairs[i] as string, entryOf(pairs[i], pairs[i + 1]))
+      const entries: StoredEntry[] = []
+      for (let i = 0; i < pairs.length; i += 2) entries.push(entryOf(pairs[i], pairs[i + 1]))
+      yield entries
       cursor = String(next)
     } while (cursor !== '0')
-    return [...found.values()]
   }
 
   async load(names: readonly string[]): Promise<StoredEntry[]> {

@@ -1,10 +1,14 @@
 /** Schedules in the file. Entries advance in the transaction that publishes what became due. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Advance, EntryChange, ScheduleLead, ScheduleStore, StoredEntry } from '../../broker/schedule-store.ts'
 import { CeleriacError, LeaseLostError } from '../../errors.ts'
 import type { Row } from './binding.ts'
 import type { SqliteBroker } from './broker.ts'
 import { SqliteLock } from './lock.ts'
 import { phases, type SqliteStore } from './store.ts'
+
+/** Entries read without letting anything else happen. */
+const pageSize = 1_000
 
 export class SqliteScheduleStore implements ScheduleStore {
   readonly #store: SqliteStore
@@ -25,11 +29,20 @@ export class SqliteScheduleStore implements ScheduleStore {
     return this.#store.open()
   }
 
-  async list(): Promise<StoredEntry[]> {
+  async *list(): AsyncIterable<StoredEntry[]> {
     this.#refuseClosed()
-    return this.#store.read(() =>
-      this.#store.all('SELECT name, revision, value FROM schedule WHERE scope = ?', this.#scope).map(entryOf),
-    )
+    // A page comes as one text: a hundred thousand rows would each be an object of the binding, and slow to be forgotten.
+    const page = 'SELECT name, revision, value FROM schedule WHERE scope = ? AND name > ? ORDER BY name LIMIT ?'
+    const sql = `SELECT json_group_array(json_array(name, revision, value)) AS page FROM (${page})`
+    for (let behind = ''; ; ) {
+      const row = await this.#store.read(() => this.#store.first(sql, this.#scope, behind, pageSize))
+      const found = JSON.parse(String(row?.page)) as [name: string, revision: number, value: string][]
+      const entries = found.map(([name, revision, value]) => ({ name, revision, value }))
+      yield entries
+      if (entries.length < pageSize) return
+      behind = entries[entries.length - 1]?.name ?? ''
+      await nextTurn()
+    }
   }
 
   async load(names: readonly string[]): Promise<StoredEntry[]> {
@@ -55,7 +68,7 @@ export class SqliteScheduleStore implements ScheduleStore {
     const lockName = `celeriac.beat:${this.#scope}`
     const lease = await this.#lock.acquire(lockName, leaseMs)
     if (lease === null) return null
-    await this.#takeChanges()
+    await this.#store.write(() => this.#forgetChanges())
     return {
       renew: (newLeaseMs) => lease.renew(newLeaseMs),
       changes: () => this.#takeChanges(),
@@ -86,9 +99,14 @@ export class SqliteScheduleStore implements ScheduleStore {
     if ((await this.#store.read(find)).length === 0) return []
     return this.#store.write(() => {
       const names = find().map(({ name }) => String(name))
-      this.#store.run('DELETE FROM schedule_change WHERE scope = ?', this.#scope)
+      this.#forgetChanges()
       return names
     })
+  }
+
+  /** Within a transaction. */
+  #forgetChanges(): void {
+    this.#store.run('DELETE FROM schedule_change WHERE scope = ?', this.#scope)
   }
 
   /** Within a transaction. @returns whether it had the revision */
