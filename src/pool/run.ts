@@ -42,7 +42,7 @@ export class Run<J extends Job = Job> implements Execution {
     if (batch !== undefined) return this.#batchOutcome(batch)
     try {
       const value = await this.#timed(
-        runAs(this.#context, () => definition.run(message.args, message.kwargs, this.#context)),
+        runAs(this.#context, definition, () => definition.run(message.args, message.kwargs, this.#context)),
       )
       const { added, asleep } = this.#context
       if (asleep !== undefined) return asleep
@@ -55,7 +55,7 @@ export class Run<J extends Job = Job> implements Execution {
   async #batchOutcome(jobs: readonly Job[]): Promise<RunOutcome | BatchOutcome> {
     const run = new BatchRun(jobs, this.#context)
     try {
-      await this.#timed(runAs(this.#context, () => run.start()))
+      await this.#timed(runAs(this.#context, this.#job.definition, () => run.start()))
     } catch (error) {
       if (error instanceof Ignore) return { kind: 'ignored' }
       const stopped = outcomeOfStop(this.#context.reason)

@@ -166,7 +166,7 @@ export function resolveChord(signature: WireSignature, after: readonly WireSigna
   const members = header.map((member) => {
     const place = { group_id: groupId, group_index: index, chord: body }
     index += sizeOf(member)
-    return { ...member, options: { ...told(member.options, forMembers), ...place } }
+    return { ...member, options: Object.assign(told(member.options, forMembers), place) }
   })
   return { groupId, members, structure: header.map(tailOf), size: index, body }
 }
@@ -231,20 +231,19 @@ export function startsOf(signature: WireSignature): string[] {
 
 /** Options with further ones: callbacks and stamps are added, all else takes the place of what there was. */
 export function told(options: WireOptions, more: WireOptions): WireOptions {
-  return {
-    ...options,
-    ...more,
-    ...given({
-      link: joined(options.link, more.link),
-      link_error: joined(options.link_error, more.link_error),
-      stamped_headers: joined(options.stamped_headers, more.stamped_headers),
-    }),
+  const all: Record<string, unknown> = { ...options, ...more }
+  for (const name of addedUp) {
+    if (options[name] === undefined && more[name] === undefined) continue
+    const list = joined(options[name], more[name])
+    if (list.length > 0) all[name] = list
   }
+  return all
 }
 
-function joined(own: unknown, more: unknown): unknown[] | undefined {
-  const all = new Set([own ?? [], more ?? []].flat())
-  return all.size === 0 ? undefined : [...all]
+const addedUp = ['link', 'link_error', 'stamped_headers'] as const
+
+function joined(own: unknown, more: unknown): unknown[] {
+  return [...new Set([own ?? [], more ?? []].flat())]
 }
 
 /** Without what is undefined. */

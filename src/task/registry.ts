@@ -21,6 +21,12 @@ export interface TaskDefinition {
 export class Registry {
   readonly #tasks = new Map<string, TaskDefinition>()
   readonly #builtin = new Map<string, TaskDefinition>()
+  #namesPools = false
+
+  /** Whether some task says in which pool it runs. */
+  get namesPools(): boolean {
+    return this.#namesPools
+  }
 
   /** @throws CeleriacError `TASK_DUPLICATE` */
   add(task: TaskDefinition): void {
@@ -28,6 +34,7 @@ export class Registry {
       throw new CeleriacError('TASK_DUPLICATE', `a task named '${task.name}' is registered already; names are unique`)
     }
     this.#tasks.set(task.name, task)
+    this.#namesPools ||= task.options.pool !== undefined
   }
 
   /** Also one that every worker has, such as `celery.map`; these are in no list, and an application may define its own. */

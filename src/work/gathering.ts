@@ -6,6 +6,8 @@ import type { Batching } from '../task/batch.ts'
 import type { Attempt } from './attempt.ts'
 
 interface Batch {
+  /** Of its task and of its calls. */
+  readonly key: string
   readonly attempts: Attempt[]
   readonly maxSize: number
   /** On the monotonic clock. */
@@ -35,7 +37,7 @@ export class Gathering {
     const key = JSON.stringify([message.task, keyOf(message.args, message.kwargs)])
     let batch = this.#open.get(key)
     if (batch === undefined) {
-      batch = { attempts: [], maxSize, deadline: now + maxWaitMs }
+      batch = { key, attempts: [], maxSize, deadline: now + maxWaitMs }
       this.#batches.add(batch)
       this.#open.set(key, batch)
     }
@@ -67,7 +69,7 @@ export class Gathering {
   #take(batch: Batch): Attempt[] {
     this.#batches.delete(batch)
     this.#size -= batch.attempts.length
-    for (const [key, open] of this.#open) if (open === batch) this.#open.delete(key)
+    if (this.#open.get(batch.key) === batch) this.#open.delete(batch.key)
     return batch.attempts
   }
 }

@@ -17,7 +17,6 @@ import { CeleriacError, LeaseLostError } from '../../errors.ts'
 import { Blocker } from './blocker.ts'
 import type { RedisClient } from './client.ts'
 import { type Loan, RedisDelivery } from './delivery.ts'
-import { decodeEnvelope } from './envelope.ts'
 import { ConnectionLost, isPassing, translate } from './failures.ts'
 import type { KeyWatch } from './key-watch.ts'
 import { listKey, steps } from './keys.ts'
@@ -252,8 +251,8 @@ export class RedisConsumer implements Consumer, Loan {
       for (let at = deliveries.length; at < end; at++) {
         const number = first + at + 1
         this.#held.add(number)
-        const envelope = decodeEnvelope(texts[at] as string)
-        deliveries.push(new RedisDelivery(this, { queue, number, delayMs: waits[at] ?? 0, envelope }))
+        const text = texts[at] as string
+        deliveries.push(new RedisDelivery(this, { queue, number, delayMs: waits[at] ?? 0, text }))
       }
     }
     return deliveries
@@ -330,7 +329,7 @@ export class RedisConsumer implements Consumer, Loan {
     }
     this.#number += 1
     const number = this.#number
-    const envelope = decodeEnvelope(text)
+    const delivery = new RedisDelivery(this, { queue, number, delayMs: 0, text })
     const adopt = (isOut: boolean): Promise<string> =>
       client.ordered(
         adoptScript,
@@ -339,12 +338,11 @@ export class RedisConsumer implements Consumer, Loan {
       )
     const handOut = (): void => {
       this.#held.add(number)
-      const delivery = new RedisDelivery(this, { queue, number, delayMs: 0, envelope })
       if (!this.#isFetching) delivery.release().catch(() => undefined)
       else this.#arrived.push(delivery)
       this.#wake?.()
     }
-    if (envelope.losses === 0) {
+    if (delivery.deliveryCount === 1) {
       // It can run meanwhile: the inbox keeps it as well as the record will.
       this.#unrecorded.push(() => adopt(true).catch(() => this.#doubt()))
       setImmediate(() => this.#record())

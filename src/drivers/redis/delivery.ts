@@ -1,7 +1,7 @@
 /** One message on loan. */
 import type { Delivery, Effects, Message } from '../../broker/broker.ts'
 import { LeaseLostError } from '../../errors.ts'
-import type { Envelope } from './envelope.ts'
+import { decodeEnvelope, type Envelope } from './envelope.ts'
 import type { Held } from './settlements.ts'
 
 /** What a delivery asks of its consumer. */
@@ -18,25 +18,33 @@ export interface Taken {
   readonly queue: string
   readonly number: number
   readonly delayMs: number
-  readonly envelope: Envelope
+  /** The envelope, as it came. */
+  readonly text: string
 }
 
 export class RedisDelivery implements Delivery, Held {
   readonly queue: string
   readonly number: number
   readonly delayMs: number
-  readonly message: Message
-  readonly deliveryCount: number
   readonly consumer: Loan
+  #text: string
+  #envelope: Envelope | undefined
   #isSettled = false
 
-  constructor(consumer: Loan, { queue, number, delayMs, envelope }: Taken) {
+  constructor(consumer: Loan, { queue, number, delayMs, text }: Taken) {
     this.consumer = consumer
     this.queue = queue
     this.number = number
     this.delayMs = delayMs
-    this.message = envelope.message
-    this.deliveryCount = envelope.losses + 1
+    this.#text = text
+  }
+
+  get message(): Message {
+    return this.#open().message
+  }
+
+  get deliveryCount(): number {
+    return this.#open().losses + 1
   }
 
   ack(effects?: Effects): Promise<void> {
@@ -60,6 +68,15 @@ export class RedisDelivery implements Delivery, Held {
   async extend(leaseMs: number): Promise<void> {
     if (this.#isSettled) throw settledBefore()
     await this.consumer.extend(leaseMs)
+  }
+
+  /** Read when it is asked for: of those that wait for a slot, only the text is in memory. */
+  #open(): Envelope {
+    if (this.#envelope === undefined) {
+      this.#envelope = decodeEnvelope(this.#text)
+      this.#text = ''
+    }
+    return this.#envelope
   }
 
   /** A refusal, where it was settled before. */

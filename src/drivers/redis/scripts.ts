@@ -5,8 +5,8 @@ import { saveLua } from './result-save.ts'
 import { defineScript } from './script.ts'
 
 /**
- * Defines `publish(first, last)`, for a script with `brokerLua`: publishes what these arguments say. Any number of: 'now', queue, step, count, envelope …; or 'later', queue, step, delay in ms,
- * envelope.
+ * Defines `publish(first, last)`, for a script with `brokerLua`: publishes what these arguments say. Any number of: 'now',
+ * queue, step, count, envelope …; or 'later', queue, step, delay in ms, envelope.
  */
 export const publishLua = `
 local function publish(i, last)
