@@ -185,7 +185,11 @@ class Run {
   async #untilHeard(): Promise<void> {
     const { clock } = this.#parts
     const deadlineMs = clock.monotonic() + lateEventsMs
-    const isMissing = (): boolean => this.#passed.some(({ succeeded }) => succeeded < this.#outcomes.completed)
+    const isMissing = (): boolean => {
+      const { completed, failed } = this.#outcomes
+      const failures = this.#calls.stages.reduce((sum, stage) => sum + stage.failed, 0)
+      return failures < failed || this.#passed.some(({ succeeded }) => succeeded < completed)
+    }
     while (isMissing() && clock.monotonic() < deadlineMs) await sleep(clock, lookMs / 4)
   }
 
