@@ -1,8 +1,8 @@
 /** One line on a terminal while a load test runs; nothing where nobody looks. On stderr. */
 import type { WriteStream } from 'node:tty'
 import type { BenchProgress } from '../bench/bench.ts'
+import { shortTime } from '../duration.ts'
 import { count } from './migrate-progress.ts'
-import { shortTime } from './output.ts'
 import { columnsOf, type Paint, painter } from './terminal.ts'
 import { clip } from './text-width.ts'
 

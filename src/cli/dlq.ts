@@ -1,6 +1,7 @@
 /** `celeriac dlq`: what was given up and why, sent again or dropped. */
 import type { Command } from 'commander'
 import type { Celeriac } from '../app.ts'
+import { shortTime } from '../duration.ts'
 import { CeleriacError } from '../errors.ts'
 import { type DeadLetter, type DeadLetterChoice, deadSuffix } from '../send/dead-letters.ts'
 import { userFrames } from '../stack.ts'
@@ -17,7 +18,6 @@ import {
   pretty,
   print,
   printJson,
-  shortTime,
   table,
 } from './output.ts'
 import { painter } from './terminal.ts'

@@ -28,7 +28,8 @@ export function tellFailure(error: unknown, withStack: boolean): number {
   } else {
     // A code frame or a stack stands below the line that says what happened.
     const [line = '', ...details] = failure.message.split('\n')
-    const hint = advice[failure.code]
+    // One that names a flag says itself what to do.
+    const hint = / --[a-z]/.test(line) ? undefined : advice[failure.code]
     process.stderr.write(`celeriac: ${line}${hint === undefined ? '' : `; ${hint}`} (${failure.code})\n`)
     if (details.length > 0) process.stderr.write(`${details.join('\n')}\n`)
   }

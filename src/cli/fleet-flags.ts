@@ -1,11 +1,11 @@
 /** What the commands that talk to workers have in common: whom they ask, how long they wait, what silence means. */
 import type { Command } from 'commander'
-import { type Duration, toMs } from '../duration.ts'
+import { type Duration, shortTime, toMs } from '../duration.ts'
 import { CeleriacError } from '../errors.ts'
 import { nearest } from '../nearest.ts'
 import { addConnectionFlags, type ConnectionFlags } from './connection.ts'
 import { exitCodes } from './failure.ts'
-import { note, shortTime } from './output.ts'
+import { note } from './output.ts'
 import { duration, list, UsageError } from './values.ts'
 
 export interface FleetFlags extends ConnectionFlags {

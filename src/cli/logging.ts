@@ -3,9 +3,9 @@
  * a person needs no more than the time, what happened, to which task, and why.
  */
 import type { pino as Pino } from 'pino'
+import { shortTime } from '../duration.ts'
 import type { Logger } from '../logger.ts'
 import { userFrames } from '../stack.ts'
-import { shortTime } from './output.ts'
 import { type Paint, painter } from './terminal.ts'
 import type { LogLevel } from './values.ts'
 

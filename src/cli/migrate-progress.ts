@@ -1,6 +1,7 @@
 /** How a migration shows that it goes on: a bar where somebody looks at a terminal, else a line now and then. On stderr. */
 import type { WriteStream } from 'node:tty'
-import { cut, note, shortTime } from './output.ts'
+import { shortTime } from '../duration.ts'
+import { cut, note } from './output.ts'
 import { columnsOf, type Paint, painter } from './terminal.ts'
 
 /** Shows one queue after the other. */

@@ -1,8 +1,9 @@
 /** What a migration would do, and what it has done: as a table with remarks, or as JSON. */
 import type { QueueInfo } from '../broker/broker.ts'
+import { shortTime } from '../duration.ts'
 import type { QueueReport } from '../send/migration-report.ts'
 import { count } from './migrate-progress.ts'
-import { type Column, note, plural, print, printJson, shortTime, table } from './output.ts'
+import { type Column, note, plural, print, printJson, table } from './output.ts'
 
 /** What one run of the command came to. */
 export interface MigrationSummary {

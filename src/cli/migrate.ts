@@ -13,7 +13,7 @@ import { confirm } from './confirm.ts'
 import { fileOf, refuseMemory, refuseMissing, waitFor } from './connection.ts'
 import { exitCodes, wantsJson } from './failure.ts'
 import { isSpent, planOf, refusePaused } from './migrate-plan.ts'
-import { type Progress, progressOn } from './migrate-progress.ts'
+import { count, type Progress, progressOn } from './migrate-progress.ts'
 import { isThrough, tellPlan, tellSummary } from './migrate-report.ts'
 import { note } from './output.ts'
 import { onSignals } from './signals.ts'
@@ -179,8 +179,13 @@ async function runAll(
   for (const { queue, ready, delayed } of plan) {
     if (signal.aborted) break
     progress.begin(queue, ready + delayed)
+    let isTold = false
+    const onLent = (lent: number): void => {
+      if (!isTold) note(`${queue}: waiting for ${count(lent)} on loan: what a killed run held comes back`)
+      isTold = true
+    }
     try {
-      reports.push(await migration.run(queue, { signal, onProgress: (moved) => progress.update(moved) }))
+      reports.push(await migration.run(queue, { signal, onProgress: (moved) => progress.update(moved), onLent }))
     } catch (error) {
       progress.end()
       if (!wantsJson()) note('the migration was broken off; nothing is lost: run the same command again and it goes on')

@@ -114,24 +114,6 @@ export function plural(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`
 }
 
-/** `3 ms`, `1.25 s`, `4 min 10 s`, `3 h 20 min`, `2 d 4 h`. */
-export function shortTime(ms: number): string {
-  if (ms < 1_000) return `${Math.round(ms)} ms`
-  if (ms < 60_000) return `${Number((ms / 1_000).toFixed(ms < 10_000 ? 2 : 1))} s`
-  const units = [
-    ['d', 86_400_000],
-    ['h', 3_600_000],
-    ['min', 60_000],
-    ['s', 1_000],
-  ] as const
-  const first = units.findIndex(([, unitMs]) => ms >= unitMs)
-  const [unit, unitMs] = units[first] ?? units[3]
-  const count = Math.floor(ms / unitMs)
-  const next = units[first + 1]
-  const rest = next === undefined ? 0 : Math.floor((ms - count * unitMs) / next[1])
-  return `${count} ${unit}${rest === 0 || next === undefined ? '' : ` ${rest} ${next[0]}`}`
-}
-
 /** `2026-11-22 19:04:10.123`, in local time. */
 export function localTime(epochMs: number): string {
   const at = new Date(epochMs)

@@ -2,13 +2,14 @@
 import type { Command } from 'commander'
 import type { Celeriac } from '../app.ts'
 import type { QueueInfo } from '../broker/broker.ts'
+import { shortTime } from '../duration.ts'
 import { CeleriacError } from '../errors.ts'
 import { nearest } from '../nearest.ts'
 import { deadSuffix } from '../send/dead-letters.ts'
 import { markerQueue } from '../send/migration-ledger.ts'
 import { confirm } from './confirm.ts'
 import { addConnectionFlags, type ConnectionFlags, withApp } from './connection.ts'
-import { type Column, note, plural, print, printJson, shortTime, table } from './output.ts'
+import { type Column, note, plural, print, printJson, table } from './output.ts'
 
 interface QueueFlags extends ConnectionFlags {
   readonly json?: true

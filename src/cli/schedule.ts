@@ -5,9 +5,10 @@ import type { BeatEntry, CatchUp, Overlap } from '../beat/entry.ts'
 import type { ScheduleInput, SolarPlace } from '../beat/schedule.ts'
 import type { ScheduleInfo } from '../beat/schedules.ts'
 import type { Duration } from '../duration.ts'
+import { shortTime } from '../duration.ts'
 import { confirm } from './confirm.ts'
 import { addConnectionFlags, type ConnectionFlags, findApp, withApp, withOpenApp } from './connection.ts'
-import { type Column, facts, localTime, note, plural, pretty, print, printJson, shortTime, table } from './output.ts'
+import { type Column, facts, localTime, note, plural, pretty, print, printJson, table } from './output.ts'
 import { duration, jsonArray, jsonObject, list as names, oneOf, UsageError, wholeNumber } from './values.ts'
 
 interface ScheduleFlags extends ConnectionFlags {

@@ -1,8 +1,9 @@
 /** The screen of `celeriac top`, as lines: nothing in here knows of a terminal. */
 import type { QueueInfo } from '../broker/broker.ts'
+import { shortTime } from '../duration.ts'
 import type { FleetTask } from '../events/fleet-task.ts'
 import type { FleetWorker } from '../events/fleet-worker.ts'
-import { localTime, shortTime } from './output.ts'
+import { localTime } from './output.ts'
 import { queueRemark } from './queue.ts'
 import type { Colour, Paint } from './terminal.ts'
 import { clip, pad, visible, widthOf } from './text-width.ts'

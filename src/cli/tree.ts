@@ -1,6 +1,8 @@
 /** A pipeline drawn in the terminal: a line for each task, under the one that sent it. */
+
+import { shortTime } from '../duration.ts'
 import type { ResultNode } from '../result/tree.ts'
-import { cut, shortTime } from './output.ts'
+import { cut } from './output.ts'
 import type { Colour, Paint } from './terminal.ts'
 
 export interface DrawOptions {

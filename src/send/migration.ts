@@ -41,6 +41,8 @@ export interface QueueOptions {
   readonly signal?: AbortSignal
   /** Called after every batch with the messages moved so far in this run. */
   readonly onProgress?: (moved: number) => void
+  /** Called now and then while nothing is left but messages on loan, which may come back. */
+  readonly onLent?: (lent: number) => void
 }
 
 const defaultLeaseMs = 10_000
@@ -114,14 +116,15 @@ export class Migration {
    * @throws CeleriacError of the brokers. Then messages may be published and not acknowledged: end the process without
    *   closing the source, so that they come back as lost, and run the migration again.
    */
-  async run(queue: string, { signal, onProgress }: QueueOptions = {}): Promise<QueueReport> {
+  async run(queue: string, options: QueueOptions = {}): Promise<QueueReport> {
+    const { signal, onProgress } = options
     const tally = newTally()
     this.#bytesPerMessage = batchBytes / firstBatchSize
     const intake = await this.#openIntake(queue, signal)
     const isOver = (): boolean => signal?.aborted === true || tally.refusedCount >= maxRefused
     do {
       while (!isOver() && (await this.#moveNext(intake, tally, signal))) onProgress?.(tally.moved)
-    } while (!isOver() && (await this.#hasMore(queue, intake, tally, signal)))
+    } while (!isOver() && (await this.#hasMore(queue, intake, tally, options)))
     await intake.close()
     await this.#desk.clear()
     const { ready, delayed, inFlight } = await this.#source.depth(queue)
@@ -162,9 +165,10 @@ export class Migration {
 
   /**
    * Whether to go on after a look that found nothing: messages may be on their way to us, or on loan to a run that was
-   * killed. When neither is so, what is still owed cannot come any more.
+   * killed (or to a worker: until its leases would have lapsed, nobody can tell). When neither is so, what is still owed
+   * cannot come any more.
    */
-  async #hasMore(queue: string, intake: Intake, tally: Tally, signal: AbortSignal | undefined): Promise<boolean> {
+  async #hasMore(queue: string, intake: Intake, tally: Tally, { signal, onLent }: QueueOptions): Promise<boolean> {
     // Servers that lend by connection need not tell what is on loan.
     const isBlind = this.#source.capabilities.lease === 'connection'
     for (let vainLooks = 0, isQuiet = false; !signal?.aborted; ) {
@@ -175,9 +179,10 @@ export class Migration {
       if (ready + delayed > 0) {
         vainLooks += 1
         if (vainLooks > maxVainLooks) return false
-      } else if (!this.owes(queue)) {
+      } else if (!isLent && !this.owes(queue)) {
         return false
       } else if ((isLent || isBlind) && this.#clock.monotonic() < this.#lapsedByMs) {
+        if (isLent) onLent?.(inFlight - tally.refusedCount)
         isQuiet = false
       } else if (isLent) {
         return false // To a worker: the debts stay until it has ended.

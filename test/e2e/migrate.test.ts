@@ -204,7 +204,7 @@ describe('celeriac migrate', () => {
     await worker.fetch(3)
 
     const refused = await shop.run('migrate', '--from', from, '--to', to)
-    const agreed = await shop.run('migrate', '--from', from, '--to', to, '--yes')
+    const agreed = await shop.run('migrate', '--from', from, '--to', to, '--lease', '1s', '--yes')
 
     expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining("still serve 'picking'") })
     expect(agreed.code, agreed.stderr).toBe(0)

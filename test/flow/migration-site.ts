@@ -167,6 +167,7 @@ function inProcess(process: Process, side: string, broker: MemoryBroker, isPushe
     open: () => broker.open(),
     publish: (messages) => process.step(`${side} publish`, () => broker.publish(messages)),
     queues: () => process.step(`${side} queues`, () => broker.queues()),
+    server: () => broker.server(),
     depth: (queue) => process.step(`${side} depth`, () => broker.depth(queue)),
     peek: (queue, limit, offset) => process.step(`${side} peek`, () => broker.peek(queue, limit, offset)),
     purge: (queue) => broker.purge(queue),

@@ -66,6 +66,19 @@ describe('a migration', () => {
     expect(await site.drain('target', 'q')).toMatchObject([{ body: 'free' }])
   })
 
+  it('waits for what is on loan to a consumer that is dead and still listed', async () => {
+    const site = new Site()
+    await site.source.publish([message('q', 'taken'), message('q', 'free')])
+    const killed = (await site.source.consume(['q'], { leaseMs })) as MemoryConsumer
+    await killed.fetch(1)
+    killed.abandon()
+
+    const reports = await site.migrate(['q'])
+
+    expect(reports).toMatchObject([{ moved: 2, left: 0, running: 0 }])
+    expect((await site.drain('target', 'q')).map(({ body }) => body)).toEqual(['free', 'taken'])
+  })
+
   it('stops after a batch when it is told to, and goes on in the next run', async () => {
     const site = new Site()
     await site.source.publish(['1', '2', '3', '4', '5'].map((body) => message('q', body)))
