@@ -339,6 +339,11 @@ export class Celeriac {
     }
   }
 
+  /** Whether anything was declared with `beat`. */
+  get hasSchedule(): boolean {
+    return this.#beatEntries.size > 0
+  }
+
   /** The schedule, as the broker has it: to look at, and to change while beats run. */
   get schedules(): Schedules {
     this.#schedules ??= new Schedules({

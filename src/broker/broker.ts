@@ -129,6 +129,8 @@ export interface BrokerCapabilities {
   readonly lease: 'timed' | 'connection'
   /** Largest message, headers and body together, in bytes. */
   readonly maxMessageBytes: number
+  /** Whether `peek` leaves no trace. Otherwise a message that was looked at counts as delivered once more. */
+  readonly silentPeek: boolean
   /** Whether an ack and its effects happen together or not at all. Otherwise in order, so a crash repeats them. */
   readonly atomicSettle: boolean
 }
@@ -152,6 +154,20 @@ export interface Publisher {
   publish(messages: Iterable<OutgoingMessage>, options?: PublishOptions): Promise<void>
 }
 
+/** The server, or the file, as it stands. Null for what it does not say. */
+export interface ServerInfo {
+  /** Such as `Redis`. */
+  readonly product: string
+  readonly version: string | null
+  readonly memoryBytes: number | null
+  /** At which it refuses messages. */
+  readonly memoryLimitBytes: number | null
+  readonly connections: number | null
+  readonly fileBytes: number | null
+  /** Further things to know of it, by its own names. */
+  readonly facts: Readonly<Record<string, string>>
+}
+
 export interface Broker extends Publisher {
   readonly capabilities: BrokerCapabilities
   /** Connects, and creates what is missing. @throws CeleriacError `BROKER_UNAVAILABLE`, `STORAGE_CORRUPT` … */
@@ -159,6 +175,7 @@ export interface Broker extends Publisher {
   consume(queues: readonly string[], options?: ConsumeOptions): Promise<Consumer>
   /** Every queue the broker knows, by name. */
   queues(): Promise<QueueInfo[]>
+  server(): Promise<ServerInfo>
   /** All zero for a queue nobody has used. */
   depth(queue: string): Promise<Depth>
   /** Looks at messages without taking them, the next to be delivered first, the delayed after the ready. */

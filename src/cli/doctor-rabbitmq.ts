@@ -1,8 +1,6 @@
 /** What the doctor asks a RabbitMQ: its version, and by its management API, where that answers, of what kind the queues are. */
 import { systemClock } from '../clock.ts'
 import type { AppConfig } from '../config.ts'
-import type { RabbitmqSettings } from '../drivers/rabbitmq/settings.ts'
-import { messageOf } from './failure.ts'
 import { error, type Finding, ok, warn } from './finding.ts'
 import { plural } from './output.ts'
 import { UsageError } from './values.ts'
@@ -25,7 +23,6 @@ export interface ManagedQueue {
 }
 
 const oldest = { major: 3, minor: 10 }
-const patienceMs = 3_000
 /** More than these are not looked at. */
 const queuesSeen = 500
 const namesShown = 3
@@ -39,12 +36,20 @@ export async function readRabbitmq(
   config: AppConfig,
   management: string | undefined,
 ): Promise<RabbitmqFacts> {
-  const { RabbitmqClient } = await import('../drivers/rabbitmq/index.ts')
+  const { Management, RabbitmqClient } = await import('../drivers/rabbitmq/index.ts')
+  if (management !== undefined && !URL.canParse(management)) {
+    throw new UsageError('--management takes a URL, such as http://rabbit:15672')
+  }
   const client = new RabbitmqClient({ ...config, url, clock: systemClock })
   await client.open()
   const version = client.publishing.session?.serverVersion ?? ''
   await client.close()
-  return { version, queues: await readQueues(client.settings, management ?? usualManagement(client.settings)) }
+  const place = management === undefined ? {} : { management: new URL(management) }
+  const query = `page=1&page_size=${queuesSeen}&columns=name,type,durable,exclusive,slave_nodes`
+  const api = new Management({ ...client.settings, ...place })
+  const answer = await api.get<{ items?: readonly ManagedQueue[] }>(`queues/VHOST?${query}`)
+  if (typeof answer === 'string') return { version, queues: `${answer}; --management says where it is` }
+  return { version, queues: answer.items ?? `not known: ${api.origin} is no management API` }
 }
 
 export function aboutRabbitmq({ version, queues }: RabbitmqFacts): Finding[] {
@@ -87,34 +92,4 @@ function aboutTypes(queues: readonly ManagedQueue[]): Finding[] {
 function namesOf(queues: readonly ManagedQueue[]): string {
   const names = queues.slice(0, namesShown).map(({ name }) => name)
   return queues.length > namesShown ? `${names.join(', ')} and others` : names.join(', ')
-}
-
-function usualManagement({ hosts, tls }: RabbitmqSettings): string {
-  const host = hosts[0]?.host ?? '127.0.0.1'
-  const address = host.includes(':') ? `[${host}]` : host
-  return tls === undefined ? `http://${address}:15672` : `https://${address}:15671`
-}
-
-/** As the user of the management URL, if it names one, else as that of the broker. */
-async function readQueues(settings: RabbitmqSettings, management: string): Promise<RabbitmqFacts['queues']> {
-  if (!URL.canParse(management)) throw new UsageError(`--management takes a URL, such as ${usualManagement(settings)}`)
-  const { origin, pathname, username, password } = new URL(management)
-  const login =
-    username === ''
-      ? `${settings.user}:${settings.password}`
-      : `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
-  const path = `${pathname.replace(/\/$/, '')}/api/queues/${encodeURIComponent(settings.vhost)}`
-  const query = `page=1&page_size=${queuesSeen}&columns=name,type,durable,exclusive,slave_nodes`
-  try {
-    const response = await fetch(`${origin}${path}?${query}`, {
-      headers: { authorization: `Basic ${Buffer.from(login).toString('base64')}` },
-      signal: AbortSignal.timeout(patienceMs),
-    })
-    if (!response.ok) return `not known: the management API at ${origin} answers with ${response.status}`
-    const { items } = (await response.json()) as { items?: readonly ManagedQueue[] }
-    return items ?? `not known: ${origin} is no management API`
-  } catch (failure) {
-    const cause = (failure as Error).cause ?? failure
-    return `not known: no management API at ${origin} (${messageOf(cause)}); --management says where it is`
-  }
 }

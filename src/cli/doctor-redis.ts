@@ -2,8 +2,8 @@
 
 import { systemClock } from '../clock.ts'
 import type { AppConfig } from '../config.ts'
+import { shortTime } from '../duration.ts'
 import { error, type Finding, ok, warn } from './finding.ts'
-import { shortTime } from './output.ts'
 
 export interface RedisFacts {
   /** By the names of `INFO`. */

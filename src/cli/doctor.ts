@@ -6,6 +6,7 @@ import type { Command } from 'commander'
 import type { Celeriac } from '../app.ts'
 import type { QueueInfo } from '../broker/broker.ts'
 import type { AppConfig } from '../config.ts'
+import { type Duration, shortTime, toMs } from '../duration.ts'
 import { redacted } from '../redacted.ts'
 import { deadSuffix } from '../send/dead-letters.ts'
 import { markerQueue } from '../send/migration-ledger.ts'
@@ -14,13 +15,15 @@ import { addConnectionFlags, type ConnectionFlags, fileOf, findApp, openApp } fr
 import { aboutChords } from './doctor-chords.ts'
 import { asCeleriacError, exitCodes, messageOf } from './failure.ts'
 import { error, type Finding, ok, warn } from './finding.ts'
-import { plural, print, printJson, shortTime, wrap } from './output.ts'
+import { plural, print, printJson, wrap } from './output.ts'
 import { columnsOf, painter } from './terminal.ts'
-import { UsageError } from './values.ts'
+import { duration, UsageError } from './values.ts'
 
 interface DoctorFlags extends ConnectionFlags {
   readonly json?: true
   readonly management?: string
+  readonly live?: true
+  readonly for?: Duration
 }
 
 const lowDisk = { warnBytes: 1024 ** 3, errorBytes: 100 * 1024 ** 2 }
@@ -36,8 +39,13 @@ export function addDoctorCommand(program: Command): void {
     )
   addConnectionFlags(command)
     .option('--management <url>', "RabbitMQ's management API (default: port 15672 of the broker's host)")
+    .option('--live', 'watch the fleet for a moment, too: what the SOS page of the monitor tells')
+    .option('--for <time>', 'with --live: how long (default: 10s)', duration)
     .option('--json', 'print one JSON object')
-    .addHelpText('after', '\nExamples:\n  celeriac doctor -A app.ts\n  celeriac doctor -b sqlite://tasks.db --json')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  celeriac doctor -A app.ts\n  celeriac doctor -b sqlite://tasks.db --json\n  celeriac doctor -A app.ts --live',
+    )
     .action(doctor)
 }
 
@@ -46,7 +54,7 @@ async function doctor(flags: DoctorFlags): Promise<void> {
   const findings = [aboutNode(), ...(await aboutStorage(app)), ...(flags.app === undefined ? [] : aboutApp(app))]
   const file = fileOf(app.config.broker)
   if (file === undefined || existsSync(file)) {
-    const broker = await aboutBroker(app)
+    const broker = await aboutBroker(app, flags.live ? toMs(flags.for ?? '10s', 'for') : undefined)
     const isUp = broker.every(({ level, about }) => about !== 'broker' || level === 'ok')
     findings.push(...broker, ...(await aboutServers(app, isUp, flags.management)))
   }
@@ -170,7 +178,8 @@ function aboutApp(app: Celeriac): Finding[] {
   ]
 }
 
-async function aboutBroker(app: Celeriac): Promise<Finding[]> {
+/** @param watchMs how long the fleet is watched; undefined = it is not */
+async function aboutBroker(app: Celeriac, watchMs: number | undefined): Promise<Finding[]> {
   const since = performance.now()
   try {
     await openApp(app)
@@ -181,7 +190,8 @@ async function aboutBroker(app: Celeriac): Promise<Finding[]> {
     const queues = await app.broker.queues()
     const opened = `${redacted(app.config.broker)} opens, in ${shortTime(performance.now() - since)}`
     const chords = app.results?.joins === true ? aboutChords(await app.waitingJoins()) : []
-    return [ok('broker', opened), ...aboutQueues(queues), ...chords]
+    const fleet = watchMs === undefined ? [] : await (await import('./doctor-live.ts')).aboutFleet(app, watchMs)
+    return [ok('broker', opened), ...aboutQueues(queues), ...chords, ...fleet]
   } finally {
     await app.close()
   }

@@ -2,9 +2,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { CeleriacError } from '../errors.ts'
+import { metricsContentType } from '../prometheus.ts'
 import type { Worker } from '../work/worker.ts'
 import { messageOf } from './failure.ts'
-import { metricsContentType, WorkerMetrics } from './metrics.ts'
+import { WorkerMetrics } from './metrics.ts'
 import type { HttpAddress } from './values.ts'
 
 export interface WatchedWorker {

@@ -1,20 +1,7 @@
-/** What a worker measures of itself, in Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats). */
+/** What a worker measures of itself, for Prometheus. */
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
+import { type Metric, prometheusText, type Sample } from '../prometheus.ts'
 import type { Worker } from '../work/worker.ts'
-
-export interface Metric {
-  readonly name: string
-  readonly type: 'counter' | 'gauge'
-  readonly help: string
-  readonly samples: readonly Sample[]
-}
-
-interface Sample {
-  readonly labels?: Readonly<Record<string, string>>
-  readonly value: number
-}
-
-export const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8'
 
 /** How often the event loop is measured, in ms; what is measured includes it. */
 const lagResolutionMs = 20
@@ -78,24 +65,4 @@ export class WorkerMetrics {
 
 function metric(type: Metric['type'], name: string, help: string, samples: readonly Sample[]): Metric {
   return { name: `celeriac_worker_${name}`, type, help, samples }
-}
-
-export function prometheusText(metrics: readonly Metric[]): string {
-  return metrics
-    .flatMap(({ name, type, help, samples }) => [
-      `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`,
-      `# TYPE ${name} ${type}`,
-      ...samples.map(({ labels, value }) => `${name}${labelText(labels)} ${value}`),
-    ])
-    .map((line) => `${line}\n`)
-    .join('')
-}
-
-function labelText(labels: Readonly<Record<string, string>> = {}): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escaped(value)}"`)
-  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`
-}
-
-function escaped(text: string): string {
-  return text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
 }

@@ -1,7 +1,9 @@
 /** One worker, from loading its module to its end. */
 import type { Celeriac } from '../app.ts'
 import type { WorkerOptions } from '../config.ts'
+import { shortTime } from '../duration.ts'
 import type { Logger } from '../logger.ts'
+import type { Monitor } from '../monitor/monitor.ts'
 import { nearest } from '../nearest.ts'
 import { packageVersion } from '../version.ts'
 import type { Worker } from '../work/worker.ts'
@@ -9,7 +11,7 @@ import { isSupervised, onOrphaned } from './again.ts'
 import { openApp } from './connection.ts'
 import type { HttpService } from './http.ts'
 import type { LogFormat } from './logging.ts'
-import { plural, shortTime } from './output.ts'
+import { plural } from './output.ts'
 import { onSignals } from './signals.ts'
 import { painter } from './terminal.ts'
 import type { HttpAddress, LogLevel } from './values.ts'
@@ -24,7 +26,9 @@ export interface ServeOptions {
   readonly keepsAppLogger: boolean
   readonly http: HttpAddress | undefined
   /** Whether it is a beat too. */
-  readonly beat: boolean
+  readonly beat: boolean | 'if anything is declared'
+  /** A monitor runs in the same process; its port, or undefined for 5555 or any that is free. */
+  readonly monitor: false | { readonly port: number | undefined }
   readonly scheduleFile: string | undefined
 }
 
@@ -42,18 +46,32 @@ export async function serve({ format, level, ...options }: ServeOptions): Promis
   const http = await listen(options.http)
   if (options.beat) await (await import('./beat.ts')).declareFile(app, options.scheduleFile)
   await openApp(app)
-  if (options.beat) await app.startBeat({ logger })
+  if (options.beat === true || (options.beat && app.hasSchedule)) await app.startBeat({ logger })
+  const monitor = options.monitor && (await startMonitor(app, cliLogger, options.monitor.port))
   const worker = await app.worker({ ...options.worker, module: options.module, logger })
   // Nothing is awaited from here to "ready", so the first task's line comes after it.
   http?.watch({ worker, tasks: app.registry.names(), version: packageVersion() })
   if (format === 'pretty') process.stderr.write(banner(app, worker, packageVersion(), painter(process.stderr)))
   warnOfStrangeQueues(app, worker, cliLogger)
-  const stopped = untilStopped(app, worker, cliLogger)
+  const close = async (): Promise<void> => {
+    // The worker stops from this moment on: who is impatient may interrupt it. The monitor needs the broker to end.
+    const stopping = worker.stop()
+    if (monitor) await monitor.close()
+    await stopping
+    await app.close()
+  }
+  const stopped = untilStopped(app, worker, cliLogger, close)
   cliLogger.info({ worker: worker.name, queues: worker.settings.queues, http: http?.url }, 'ready')
   const ending = await stopped
   await http?.close()
   cliLogger.info({ worker: worker.name, processed: worker.health().processed }, 'stopped')
   return ending
+}
+
+async function startMonitor(app: Celeriac, logger: Logger, port: number | undefined): Promise<Monitor> {
+  const monitor = await (await import('./monitor-beside.ts')).startMonitorBeside(app, logger, port)
+  logger.info({}, `the monitor is at ${monitor.url}`)
+  return monitor
 }
 
 async function listen(address: HttpAddress | undefined): Promise<HttpService | undefined> {
@@ -71,7 +89,12 @@ function warnOfStrangeQueues(app: Celeriac, { settings, name }: Worker, logger: 
 }
 
 /** Stops in stages, at the word of signals, of the fleet's remote control, or of the end of who supervises it. */
-async function untilStopped(app: Celeriac, worker: Worker, logger: Logger): Promise<Ending> {
+async function untilStopped(
+  app: Celeriac,
+  worker: Worker,
+  logger: Logger,
+  closeAll: () => Promise<void>,
+): Promise<Ending> {
   let resolve: (closing: Promise<void>) => void = () => undefined
   const closed = new Promise<void>((settle) => {
     resolve = settle
@@ -81,7 +104,7 @@ async function untilStopped(app: Celeriac, worker: Worker, logger: Logger): Prom
   const tasks = (): string => plural(worker.health().running, 'task')
   const close = (): void => {
     isClosing = true
-    resolve(app.close())
+    resolve(closeAll())
   }
   const closeWarmly = (what: string): void => {
     const isIdle = worker.health().running === 0

@@ -111,6 +111,20 @@ export interface StatsReply {
   /** Only where the pool is scaled by the worker itself. */
   readonly autoscaler?: AutoscalerStats
   readonly rusage?: Readonly<Record<string, number>> | string
+  /** Of our workers only. */
+  readonly process?: ProcessStats
+}
+
+/** The process of a worker, without its children. Sizes in bytes, times in seconds. */
+export interface ProcessStats {
+  readonly rss: number
+  readonly heap_used: number
+  /** At which Node gives up. */
+  readonly heap_limit: number
+  /** How late its event loop was when it was last looked at. */
+  readonly loop_lag: number
+  /** At which a child is replaced; null = never. */
+  readonly max_memory_per_child: number | null
 }
 
 export interface PoolStats {

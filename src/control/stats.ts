@@ -1,10 +1,20 @@
 /** What a worker says of itself: `stats`, `conf`, `report`, `active_queues`. */
 import { release, type } from 'node:os'
+import { getHeapStatistics } from 'node:v8'
 import type { AppConfig } from '../config.ts'
 import { redacted } from '../redacted.ts'
 import { packageVersion } from '../version.ts'
+import type { Autoscaler } from '../work/autoscaler.ts'
 import type { Worker } from '../work/worker.ts'
-import type { BrokerStats, ConfReply, PoolStats, QueueReply, StatsReply } from './replies.ts'
+import type {
+  AutoscalerStats,
+  BrokerStats,
+  ConfReply,
+  PoolStats,
+  ProcessStats,
+  QueueReply,
+  StatsReply,
+} from './replies.ts'
 
 export function statsOf(worker: Worker, config: AppConfig, clock: number, nowMs: number): StatsReply {
   return {
@@ -16,7 +26,26 @@ export function statsOf(worker: Worker, config: AppConfig, clock: number, nowMs:
     broker: brokerStats(config.broker),
     prefetch_count: worker.settings.prefetch ?? worker.pools.reduce((sum, { capacity }) => sum + capacity, 0),
     rusage: resourceUsage(),
+    process: processStats(worker),
+    ...(worker.autoscaler !== undefined && { autoscaler: autoscalerStats(worker.autoscaler, worker) }),
   }
+}
+
+function processStats({ loopLagMs, settings }: Worker): ProcessStats {
+  const { rss, heapUsed } = process.memoryUsage()
+  const { maxMemoryPerChildBytes: limit } = settings
+  return {
+    rss,
+    heap_used: heapUsed,
+    heap_limit: getHeapStatistics().heap_size_limit,
+    loop_lag: loopLagMs / 1_000,
+    max_memory_per_child: Number.isFinite(limit) ? limit : null,
+  }
+}
+
+/** `current` = slots, `qty` = those that are taken. */
+function autoscalerStats({ max, min }: Autoscaler, worker: Worker): AutoscalerStats {
+  return { max, min, current: worker.pools[0]?.size ?? 0, qty: worker.health().running }
 }
 
 function poolStats(worker: Worker): PoolStats {

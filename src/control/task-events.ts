@@ -10,8 +10,8 @@ import type { Outcome } from '../work/outcome.ts'
 /** While nobody wants them, a task costs no more than the question. */
 export function taskEvents(events: EventDispatcher): WorkerObserver {
   return {
-    onReceived({ message }) {
-      if (events.sendsTaskEvents) events.sendTask('task-received', receivedFields(message))
+    onReceived({ message, queue }) {
+      if (events.sendsTaskEvents) events.sendTask('task-received', receivedFields(message, queue))
     },
     onStarted({ message, together }) {
       if (!events.sendsTaskEvents) return
@@ -23,7 +23,7 @@ export function taskEvents(events: EventDispatcher): WorkerObserver {
   }
 }
 
-function receivedFields(message: TaskMessage) {
+function receivedFields(message: TaskMessage, queue: string) {
   const { id: uuid, task: name, rootId: root_id, parentId: parent_id, retries, etaMs, expiresMs, headers } = message
   return {
     uuid,
@@ -36,6 +36,8 @@ function receivedFields(message: TaskMessage) {
     retries,
     eta: etaMs === null ? null : isoDate(etaMs),
     expires: expiresMs === null ? null : isoDate(expiresMs),
+    queue,
+    ready_at: message.celeriac.sent === undefined ? null : message.celeriac.sent / 1_000,
   }
 }
 

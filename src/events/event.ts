@@ -60,6 +60,10 @@ interface TaskEvents {
     retries: number
     eta: string | null
     expires: string | null
+    /** Ours only: where it came from. */
+    queue: string
+    /** Ours only: since when it could be taken, epoch seconds; null where the sender did not say when it sent it. */
+    ready_at: number | null
   }
   /** `together`: calls of the batch that started, where it is one. Ours alone. */
   'task-started': { uuid: string; together?: number }

@@ -30,6 +30,8 @@ export interface FleetTask {
   readonly traceback: string | null
   readonly runtimeMs: number | null
   readonly sentAt: number | null
+  /** Since when the last attempt could be taken, which workers of ours say. */
+  readonly readyAt: number | null
   readonly receivedAt: number | null
   readonly startedAt: number | null
   readonly endedAt: number | null
@@ -118,6 +120,7 @@ export class FleetTaskRecord {
     const runtime = success?.runtime
     const said = (field: string): unknown => inOrder.findLast(({ event }) => isSaid(event[field]))?.event[field]
     const retries = said('retries')
+    const readyAt = said('ready_at')
     return {
       uuid: this.#uuid,
       name: textOf(said('name')),
@@ -137,6 +140,7 @@ export class FleetTaskRecord {
       traceback: textOf(failure?.traceback),
       runtimeMs: typeof runtime === 'number' ? runtime * 1_000 : null,
       sentAt: at('PENDING'),
+      readyAt: typeof readyAt === 'number' ? readyAt * 1_000 : null,
       receivedAt: at('RECEIVED'),
       startedAt: at('STARTED'),
       endedAt: ended.has(state) ? at(state) : null,

@@ -136,12 +136,12 @@ export class Producer implements Sender {
   }
 
   /**
-   * One call, completed and checked, for `sendWith`.
+   * One call, completed and checked, for `sendWith`. @param atMs when it is to be sent, by which its times are reckoned
    * @throws CeleriacError `INPUT_INVALID`, `PAYLOAD_INVALID`, `CONFIG_INVALID`
    */
-  async complete(task: string, wire: WireArguments, options: CallOptions): Promise<TaskCall> {
+  async complete(task: string, wire: WireArguments, options: CallOptions, atMs: number): Promise<TaskCall> {
     await this.#checkInput(task, wire)
-    return this.#call(task, wire, options, { rootId: null, parentId: null }, this.#parts.clock.now())
+    return this.#call(task, wire, options, { rootId: null, parentId: null }, atMs)
   }
 
   /**

@@ -8,6 +8,7 @@ import type { Broker } from '../broker/broker.ts'
 import type { WorkerOptions } from '../config.ts'
 import { type Duration, toMs } from '../duration.ts'
 import { CeleriacError } from '../errors.ts'
+import { isReady } from '../result/states.ts'
 import type { Worker } from '../work/worker.ts'
 import { type FlakyOptions, flakyBroker } from './flaky-broker.ts'
 import { ManualClock } from './manual-clock.ts'
@@ -54,7 +55,6 @@ export type Awaited = { state(): Promise<string> } | (() => boolean | Promise<bo
 let tests = 0
 /** What is under way in real time, such as a file that is read, may take so long, in ms. */
 const realMs = 5_000
-const ended = new Set(['SUCCESS', 'FAILURE', 'REVOKED'])
 
 export class TestApp {
   readonly app: Celeriac
@@ -234,7 +234,7 @@ function matches(
 async function holds(what: Awaited): Promise<boolean> {
   if (typeof what === 'function') return what()
   try {
-    return ended.has(await what.state())
+    return isReady(await what.state())
   } catch (error) {
     if (error instanceof CeleriacError && error.code === 'RESULTS_DISABLED') throw error
     return false

@@ -239,6 +239,11 @@ export class Worker {
     this.#rates.set(task, perSecond)
   }
 
+  /** How late the event loop was when it was last looked at, in ms. */
+  get loopLagMs(): number {
+    return this.#loopWatch.lagMs
+  }
+
   /** Undefined where its size is fixed. */
   get autoscaler(): Autoscaler | undefined {
     return this.#autoscaler
@@ -382,6 +387,8 @@ export class Worker {
 
   #laneOf(delivery: Delivery): Lane {
     const { registry, content } = this.#parts
+    // Without a look into the message, which is better read when it is run.
+    if (!registry.namesPools) return this.#lane
     let { task } = delivery.message.headers
     if (task === undefined) {
       try {

@@ -46,6 +46,34 @@ describeWith('rabbitmq', 'queues on RabbitMQ', () => {
     }
   }
 
+  it('tells what the management API says of its server', async () => {
+    const { vhost, managementUrl, api } = server
+    await api('PUT', `/api/policies/${vhost}/short`, { pattern: '^tmp', definition: { expires: 60_000 } })
+    const broker = await openBroker(`?management=${encodeURIComponent(managementUrl)}`)
+
+    // Its statistics are gathered every few seconds.
+    await expect.poll(async () => (await broker.server()).connections, { timeout: 15_000 }).toBeGreaterThan(0)
+    const told = await broker.server()
+
+    expect(told).toMatchObject({ product: 'RabbitMQ', version: expect.stringMatching(/^\d+\./), fileBytes: null })
+    expect(told.memoryBytes).toBeGreaterThan(1_000_000)
+    expect(told.memoryLimitBytes).toBeGreaterThan(told.memoryBytes ?? 0)
+    expect(told.facts.policies).toBe('short (^tmp): {"expires":60000}')
+    expect(Object.entries(told.facts)).toContainEqual([
+      expect.stringMatching(/^node /),
+      expect.stringMatching(/ MB of disk free$/),
+    ])
+  })
+
+  it('tells that the management API is not there', async () => {
+    const broker = await openBroker('?management=http%3A%2F%2F127.0.0.1%3A1')
+
+    expect(await broker.server()).toMatchObject({
+      ...{ product: 'RabbitMQ', memoryBytes: null, connections: null },
+      facts: { management: expect.stringContaining('no management API at http://127.0.0.1:1') },
+    })
+  })
+
   it("declares a queue, its exchange and its binding with Celery's arguments", async () => {
     const queue = uniqueName('celery')
     await publishBodies(await openBroker(), queue, ['a'])

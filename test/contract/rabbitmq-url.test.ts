@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { parseUrl } from '../../src/drivers/rabbitmq/settings.ts'
+import { redacted } from '../../src/redacted.ts'
 
 describe('the URL of RabbitMQ', () => {
   it('has a default for each of its parts', () => {
@@ -47,6 +48,26 @@ describe('the URL of RabbitMQ', () => {
     })
   })
 
+  it('says where the management API is', () => {
+    expect(parseUrl('amqp://rabbit').management).toBeUndefined()
+    expect(parseUrl('amqp://rabbit?management=https%3A%2F%2Fadmin%3Asecret%40rabbit%3A15671').management).toMatchObject(
+      {
+        host: 'rabbit:15671',
+        username: 'admin',
+      },
+    )
+  })
+
+  it('is shown without its passwords', () => {
+    const encoded = 'amqp://user:secret@rabbit/shop?management=http%3A%2F%2Fadmin%3Asecret%40rabbit%3A15672&heartbeat=5'
+    const plain = 'amqp://rabbit/shop?heartbeat=5&management=http://admin:secret@rabbit:15672'
+
+    expect(redacted(encoded)).toBe(
+      'amqp://user:***@rabbit/shop?management=http%3A%2F%2Fadmin%3A***%40rabbit%3A15672&heartbeat=5',
+    )
+    expect(redacted(plain)).toBe('amqp://rabbit/shop?heartbeat=5&management=http://admin:***@rabbit:15672')
+  })
+
   it('keeps the password out of its name', () => {
     expect(parseUrl('amqp://user:secret@rabbit/shop').name).toBe('amqp://rabbit/shop')
   })
@@ -55,6 +76,7 @@ describe('the URL of RabbitMQ', () => {
     'amqp://rabbit:port': /'port' is not a port/,
     'amqp://rabbit/%zz': /vhost/,
     'amqp://rabbit?heartbeat=soon': /'heartbeat' must be a whole number/,
+    'amqp://rabbit?management=15672': /'management' must be a URL/,
     'amqp://rabbit?hartbeat=1': /did you mean 'heartbeat'/,
     'amqp://rabbit?queue_type=stream': /classic or quorum/,
     'amqp://rabbit?queue_type=quorum&max_priority=5': /classic queues/,

@@ -21,6 +21,18 @@ async function findings(...args: string[]): Promise<{ code: number; said: string
   return { code, all, said: all.map(({ level, about, message }) => `${level} ${about}: ${message}`) }
 }
 
+it('watches the fleet for a moment where it is told to, and says what is wrong in it', async () => {
+  await shop.run('call', 'add', '-b', 'sqlite://tasks.db', '--queue', 'nowhere', '--args', '[1, 2]')
+
+  const { code, said } = await findings('-b', 'sqlite://tasks.db', '--live', '--for', '2s')
+
+  expect(code).toBe(1)
+  expect(said).toContainEqual(
+    expect.stringMatching(/^ok fleet: \d+ live checks of 0 workers and \d+ queues? were made/),
+  )
+  expect(said).toContainEqual(expect.stringMatching(/^error queue: 1 wait in nowhere.*, and no worker takes from it$/))
+})
+
 describeWith('redis-server', 'celeriac doctor on Redis', () => {
   const examined = async (options: RedisOptions): ReturnType<typeof findings> =>
     findings('-b', (await startRedis(options)).url)

@@ -7,6 +7,7 @@ import type {
   OutgoingMessage,
   PeekedMessage,
   QueueInfo,
+  ServerInfo,
 } from '../../broker/broker.ts'
 import { type Clock, systemClock } from '../../clock.ts'
 import { CeleriacError } from '../../errors.ts'
@@ -18,6 +19,7 @@ export const memoryCapabilities: BrokerCapabilities = {
   maxDelayMs: Number.POSITIVE_INFINITY,
   priorityLevels: 10,
   unsetPriority: 0,
+  silentPeek: true,
   lease: 'timed',
   maxMessageBytes,
   atomicSettle: true,
@@ -94,6 +96,12 @@ export class MemoryBroker implements Broker {
   async resume(queue: string): Promise<void> {
     this.#assertOpen()
     this.store.queue(queue).resume()
+  }
+
+  async server(): Promise<ServerInfo> {
+    this.#assertOpen()
+    const unknown = { version: null, memoryLimitBytes: null, connections: null, fileBytes: null }
+    return { product: 'memory of this process', memoryBytes: process.memoryUsage.rss(), ...unknown, facts: {} }
   }
 
   /** Nothing listens outside of the event loop. */

@@ -10,6 +10,7 @@ import type {
   PeekedMessage,
   PublishOptions,
   QueueInfo,
+  ServerInfo,
 } from '../../broker/broker.ts'
 import { CeleriacError } from '../../errors.ts'
 import { startThread } from '../../thread.ts'
@@ -18,10 +19,12 @@ import { RabbitmqConsumer } from './consumer.ts'
 import { DelayedConsumer } from './delayed-consumer.ts'
 import { delayPrefix, maxDelayMs } from './delays.ts'
 import { replyCodeOf, replyCodes, requestFailure } from './failures.ts'
+import { Management } from './management.ts'
 import { maxMessageBytes } from './message.ts'
 import { peekInto } from './peek.ts'
 import { nothingHeld, Peers } from './peers.ts'
 import type { PingThreadData } from './ping-thread.ts'
+import { readServer } from './server-info.ts'
 import type { Topics } from './topics.ts'
 
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
@@ -36,6 +39,7 @@ export const rabbitmqCapabilities: BrokerCapabilities = {
   maxDelayMs,
   priorityLevels: 1,
   unsetPriority: 0,
+  silentPeek: false,
   lease: 'connection',
   maxMessageBytes,
   atomicSettle: false,
@@ -75,6 +79,15 @@ export class RabbitmqBroker implements Broker {
   async consume(queues: readonly string[], options: ConsumeOptions = {}): Promise<Consumer> {
     this.#refuseClosed()
     return options.delayed === true ? this.#consumeDelayed(queues) : this.#consume(queues, options)
+  }
+
+  async server(): Promise<ServerInfo> {
+    this.#refuseClosed()
+    const { consuming, timeoutMs, settings } = this.client
+    const { serverVersion, product, facts } = await consuming.ready(timeoutMs)
+    // The protocol tells no more.
+    const managed = await readServer(new Management(settings))
+    return { product, version: serverVersion || null, ...managed, facts: { ...facts, ...managed.facts } }
   }
 
   async queues(): Promise<QueueInfo[]> {

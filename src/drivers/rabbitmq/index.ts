@@ -2,5 +2,6 @@
 export { RabbitmqBroker, rabbitmqCapabilities } from './broker.ts'
 export { RabbitmqBus } from './bus.ts'
 export { RabbitmqClient, type RabbitmqOptions } from './client.ts'
+export { Management } from './management.ts'
 export { RabbitmqResultStore } from './result-store.ts'
 export { RabbitmqScheduleStore } from './schedule-store.ts'

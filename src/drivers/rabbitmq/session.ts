@@ -35,6 +35,9 @@ export class Session {
   readonly ended: Promise<Error>
   /** The server's version, e.g. `3.10.8`. */
   readonly serverVersion: string
+  /** What the server said of itself when we came. */
+  readonly product: string
+  readonly facts: Readonly<Record<string, string>>
   readonly #model: ChannelModel
   readonly #socket: Socket
   readonly #clock: Clock
@@ -56,7 +59,14 @@ export class Session {
     this.#clock = clock
     this.#heardAt = clock.monotonic()
     this.#lookedAt = this.#heardAt
-    this.serverVersion = String((model.connection.serverProperties as { version?: unknown }).version ?? '')
+    const said = model.connection.serverProperties as Readonly<Record<string, unknown>>
+    this.serverVersion = String(said.version ?? '')
+    this.product = String(said.product ?? 'RabbitMQ')
+    this.facts = Object.fromEntries(
+      ['cluster_name', 'platform'].flatMap((name) =>
+        typeof said[name] === 'string' ? [[name, said[name] as string]] : [],
+      ),
+    )
     model.on('blocked', (reason) => {
       this.#isBlocked = true
       listener.onBlocked(reason)

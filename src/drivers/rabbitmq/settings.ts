@@ -28,6 +28,8 @@ export interface RabbitmqSettings {
   readonly queueType: 'classic' | 'quorum'
   /** `x-max-priority` of the queues declared here; undefined = none. */
   readonly maxPriority: number | undefined
+  /** Where the management API is, with a user where it has another one; undefined = at its usual port. */
+  readonly management: URL | undefined
   /** The URL without user and password, for messages. */
   readonly name: string
 }
@@ -37,6 +39,7 @@ const parameters = [
   'connection_timeout',
   'queue_type',
   'max_priority',
+  'management',
   'ca',
   'cert',
   'key',
@@ -66,6 +69,7 @@ export function parseUrl(url: string): RabbitmqSettings {
     connectTimeoutMs: wholeOption(options, 'connection_timeout', 1, 600_000) ?? defaultConnectTimeoutMs,
     queueType: readQueueType(options),
     maxPriority: wholeOption(options, 'max_priority', 1, 255),
+    management: readManagement(options),
     name: `${scheme.toLowerCase()}://${hosts === '' ? 'localhost' : hosts}/${vhost === '/' ? '' : vhost}`,
   }
 }
@@ -117,6 +121,15 @@ function readQueueType(options: Map<string, string>): 'classic' | 'quorum' {
     throw invalid("'max_priority' is for classic queues; quorum queues know no such argument")
   }
   return type
+}
+
+function readManagement(options: Map<string, string>): URL | undefined {
+  const text = options.get('management')
+  if (text === undefined) return undefined
+  if (!/^https?:/i.test(text) || !URL.canParse(text)) {
+    throw invalid(`'management' must be a URL such as http://rabbit:15672, got '${text}'`)
+  }
+  return new URL(text)
 }
 
 function readTls(options: Map<string, string>): ConnectionOptions {

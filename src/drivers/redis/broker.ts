@@ -8,6 +8,7 @@ import type {
   OutgoingMessage,
   PeekedMessage,
   QueueInfo,
+  ServerInfo,
 } from '../../broker/broker.ts'
 import { CeleriacError } from '../../errors.ts'
 import type { RedisClient } from './client.ts'
@@ -19,12 +20,14 @@ import { LeaseKeeper } from './lease-keeper.ts'
 import { maxMessageBytes, Outbox } from './outbox.ts'
 import { pauseQueue, resumeQueue } from './pausing.ts'
 import { Promoter } from './promoter.ts'
+import { serverOf } from './server-info.ts'
 import { Settlements } from './settlements.ts'
 
 export const redisCapabilities: BrokerCapabilities = {
   maxDelayMs: Number.POSITIVE_INFINITY,
   priorityLevels: 4,
   unsetPriority: 9,
+  silentPeek: true,
   lease: 'timed',
   maxMessageBytes,
   atomicSettle: true,
@@ -98,6 +101,11 @@ export class RedisBroker implements Broker {
   async queues(): Promise<QueueInfo[]> {
     this.#refuseClosed()
     return queuesOf(this.client)
+  }
+
+  async server(): Promise<ServerInfo> {
+    this.#refuseClosed()
+    return serverOf(this.client)
   }
 
   async depth(queue: string): Promise<Depth> {

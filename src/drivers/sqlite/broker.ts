@@ -8,6 +8,7 @@ import type {
   OutgoingMessage,
   PeekedMessage,
   QueueInfo,
+  ServerInfo,
 } from '../../broker/broker.ts'
 import { CeleriacError } from '../../errors.ts'
 import { SqliteConsumer } from './consumer.ts'
@@ -22,6 +23,7 @@ export const sqliteCapabilities: BrokerCapabilities = {
   maxDelayMs: Number.POSITIVE_INFINITY,
   priorityLevels: 10,
   unsetPriority: 0,
+  silentPeek: true,
   lease: 'timed',
   maxMessageBytes,
   atomicSettle: true,
@@ -104,6 +106,19 @@ export class SqliteBroker implements Broker {
         consumers: consumed.filter((queue) => queue === name).length,
         oldestMs: this.#oldestMs(Number(id)),
       }))
+    })
+  }
+
+  async server(): Promise<ServerInfo> {
+    this.#refuseClosed()
+    return this.store.read(() => {
+      const of = (pragma: string): unknown => Object.values(this.store.first(`PRAGMA ${pragma}`) ?? {})[0] ?? ''
+      const version = String(Object.values(this.store.first('SELECT sqlite_version()') ?? {})[0])
+      return {
+        ...{ product: 'SQLite', version, memoryBytes: null, memoryLimitBytes: null, connections: null },
+        fileBytes: Number(of('page_count')) * Number(of('page_size')),
+        facts: { file: this.store.path, journal_mode: String(of('journal_mode')), durability: this.store.durability },
+      }
     })
   }
 

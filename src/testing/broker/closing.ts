@@ -74,6 +74,7 @@ export function closing(declare: Declare<BrokerFixture>): void {
     publish: (broker, queue) => broker.publish([outgoing(queue, 'x')]),
     consume: (broker, queue) => broker.consume([queue]),
     queues: (broker) => broker.queues(),
+    server: (broker) => broker.server(),
     depth: (broker, queue) => broker.depth(queue),
     peek: (broker, queue) => broker.peek(queue, 1),
     purge: (broker, queue) => broker.purge(queue),

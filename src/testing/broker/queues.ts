@@ -29,6 +29,15 @@ export function queues(
     return (await broker.queues()).find((info) => info.queue === queue)
   }
 
+  declare('tells what serves it, and nothing secret', async ({ broker }) => {
+    const { product, version, facts, ...sizes } = await broker.server()
+
+    expect(product).not.toBe('')
+    expect([typeof version, version]).not.toContain('')
+    for (const size of Object.values(sizes)) if (size !== null) expect(size).toBeGreaterThan(0)
+    expect(JSON.stringify(facts)).not.toMatch(/password/i)
+  })
+
   declare('reports zero for a queue nobody has used', async ({ broker }) => {
     expect(await broker.depth(uniqueName('unused'))).toEqual({ ready: 0, delayed: 0, inFlight: 0 })
   })
