@@ -23,6 +23,7 @@ const commands = {
   status: async () => (await import('./status.ts')).addStatusCommand,
   events: async () => (await import('./events.ts')).addEventsCommand,
   top: async () => (await import('./top.ts')).addTopCommand,
+  monitor: async () => (await import('./monitor.ts')).addMonitorCommand,
   bench: async () => (await import('./bench.ts')).addBenchCommand,
   migrate: async () => (await import('./migrate.ts')).addMigrateCommand,
   doctor: async () => (await import('./doctor.ts')).addDoctorCommand,
@@ -76,6 +77,7 @@ Examples:
   celeriac dlq list -A app.ts                          what was given up, and why
   celeriac inspect active -A app.ts                    what the workers run now
   celeriac top -A app.ts                               workers, queues and tasks, live
+  celeriac monitor -A app.ts                           the same in the browser, with a memory
   celeriac bench -A app.ts --flow fulfil --input orders.jsonl --rate 50/s
   celeriac migrate --from sqlite://tasks.db --to redis://localhost
 

@@ -6,7 +6,7 @@ import type { Duration, Size } from '../duration.ts'
 import { type Optimization, optimizations, type PoolKind } from '../pool-kinds.ts'
 import { isSupervised, replaceProcess } from './again.ts'
 import type { LogFormat } from './logging.ts'
-import { serve } from './serve.ts'
+import { type ServeOptions, serve } from './serve.ts'
 import {
   autoscale,
   duration,
@@ -45,6 +45,11 @@ interface WorkerFlags {
   readonly scheduleFile?: string
 }
 
+interface DevFlags extends WorkerFlags {
+  readonly monitor: boolean
+  readonly monitorPort?: number
+}
+
 export function addWorkerCommand(program: Command): void {
   const command = program
     .command('worker')
@@ -78,28 +83,40 @@ Examples:
 --without-heartbeat, --without-gossip and --without-mingle are taken, and change
 nothing.`,
     )
-    .action(runWorker)
+    .action((flags: WorkerFlags) => runWorker(flags, { beat: flags.beat ?? false, monitor: false }))
 }
 
 export function addDevCommand(program: Command): void {
   const command = program
     .command('dev')
     .summary("run an app's tasks while you write them")
-    .description('Runs a worker for development: `celeriac worker --reload -E`.')
+    .description('Runs a worker for development, with a beat and a monitor: `celeriac worker --reload -E` and more.')
   addWorkerFlags(command)
+    .option('--no-monitor', 'serve no monitor')
+    .option(
+      '--monitor-port <n>',
+      'where the monitor listens (default: 5555, or any that is free)',
+      wholeNumber(0, 65_535),
+    )
     .addHelpText(
       'after',
       `
 It starts again whenever a module in the folder of the app changes, or below it;
 not for node_modules, nor folders that begin with a dot. Tasks that run then have
 3 seconds to end before they are aborted and go back to their queue. A module that
-does not load is waited for. Task events are sent, so that monitors see all.
+does not load is waited for. Where the app declares periodic tasks, it sends them.
+The monitor shows in a browser what happens; see \`celeriac monitor --help\`.
 
 Examples:
   celeriac dev -A app.ts
   celeriac dev -A app.ts -l debug`,
     )
-    .action((flags: WorkerFlags) => runWorker({ ...flags, reload: true, taskEvents: true }))
+    .action(({ monitor, monitorPort, ...flags }: DevFlags) =>
+      runWorker(
+        { ...flags, reload: true, taskEvents: true },
+        { beat: 'if anything is declared', monitor: monitor && { port: monitorPort } },
+      ),
+    )
 }
 
 function addWorkerFlags(command: Command): Command {
@@ -131,7 +148,7 @@ function addWorkerFlags(command: Command): Command {
 /** What Celery's workers do among themselves, and ours need not. */
 const celeryOnly = ['heartbeat', 'gossip', 'mingle']
 
-async function runWorker(flags: WorkerFlags): Promise<void> {
+async function runWorker(flags: WorkerFlags, company: Pick<ServeOptions, 'beat' | 'monitor'>): Promise<void> {
   if (flags.pidfile !== undefined && !isSupervised()) (await import('./pidfile.ts')).holdPidfile(flags.pidfile)
   const format = flags.logFormat ?? 'pretty'
   const level = flags.loglevel ?? 'info'
@@ -147,7 +164,7 @@ async function runWorker(flags: WorkerFlags): Promise<void> {
     level,
     keepsAppLogger: flags.logFormat === undefined && flags.loglevel === undefined,
     http: flags.httpPort,
-    beat: flags.beat ?? false,
+    ...company,
     scheduleFile: flags.scheduleFile,
   })
   if (ending === 'restart') process.exitCode = await startAgain(format, level)
