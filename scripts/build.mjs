@@ -1,4 +1,4 @@
-/** `npm run build`, and for the other scripts `buildIfStale()`: src/ compiled to dist/. */
+/** `npm run build`, and for the other scripts `buildIfStale()`: src/ compiled to dist/, web/ to dist/web/. */
 import './node-version.mjs'
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -8,6 +8,8 @@ import { root, runBin, StepFailed, say, script } from './process.mjs'
 
 const src = join(root, 'src')
 const dist = join(root, 'dist')
+const web = join(root, 'web')
+const pages = join(dist, 'web')
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   await script(async () => {
@@ -33,9 +35,26 @@ export async function build() {
     })
   }
   removeOrphans()
+  if (!arePagesFresh()) await buildPages()
+}
+
+async function buildPages() {
+  const { code, output } = await runBin('vite', 'vite', ['build', '--config', join(web, 'vite.config.ts')])
+  if (code !== 0)
+    throw new StepFailed('the pages in web/ cannot be built', { output, advice: 'mend the errors above.' })
+}
+
+function arePagesFresh() {
+  const built = join(pages, 'index.html')
+  const sources = [...filesIn(web), join(src, 'monitor/api-types.ts'), join(root, 'package-lock.json')]
+  return existsSync(built) && Math.max(...sources.map(modifiedMs)) < modifiedMs(built)
 }
 
 function isFresh() {
+  return isCodeFresh() && arePagesFresh()
+}
+
+function isCodeFresh() {
   const sources = filesIn(src)
   const outputs = sources.filter(isSource).map(outputOf)
   if (outputs.length === 0 || !outputs.every((file) => existsSync(file))) return false
@@ -59,7 +78,8 @@ function orphans() {
       .filter(isSource)
       .map((file) => relative(src, file).replace(/\.ts$/, '')),
   )
-  return filesIn(dist).filter((file) => !stems.has(relative(dist, file).replace(/\.(js|d\.ts)(\.map)?$/, '')))
+  const compiled = filesIn(dist).filter((file) => relative(pages, file).startsWith('..'))
+  return compiled.filter((file) => !stems.has(relative(dist, file).replace(/\.(js|d\.ts)(\.map)?$/, '')))
 }
 
 function isSource(file) {

@@ -5,7 +5,8 @@
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
 import { build } from './build.mjs'
 import { installPackages } from './install.mjs'
 import { endWithParent } from './orphan.mjs'
@@ -59,18 +60,21 @@ export const imports = {
 
 export const types = {
   name: 'types',
-  doing: 'tsc over src, test, examples and bench',
+  doing: 'tsc over src, test, examples, bench and web',
   needs: ['install'],
-  run: () =>
-    tool(runBin('typescript', 'tsc', ['-p', 'tsconfig.json', '--noEmit']), {
-      problem: 'the types do not fit',
-      advice: 'mend the errors above, the first one first.',
-    }),
+  async run() {
+    for (const project of ['tsconfig.json', 'web/tsconfig.json']) {
+      await tool(runBin('typescript', 'tsc', ['-p', project, '--noEmit']), {
+        problem: 'the types do not fit',
+        advice: 'mend the errors above, the first one first.',
+      })
+    }
+  },
 }
 
 export const compile = {
   name: 'build',
-  doing: 'src/ to dist/',
+  doing: 'src/ and web/ to dist/',
   needs: ['install'],
   run: build,
 }
@@ -162,15 +166,34 @@ async function runTests() {
   try {
     const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
     const { code } = await runBin('vitest', 'vitest', args, { show: 'terminal' })
-    const counts = existsSync(report) ? countTests(JSON.parse(readFileSync(report, 'utf8'))) : { passed: 0, failed: 1 }
+    const results = existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : undefined
+    const counts = results === undefined ? { passed: 0, failed: 1 } : countTests(results)
     if (code === 0) return counts
     const failure = new StepFailed(`${counts.failed} tests failed (exit code ${code})`, {
+      output: results === undefined ? '' : failuresOf(results),
       advice: 'see above; `npx vitest run FILE -t NAME` runs one test again.',
     })
     throw Object.assign(failure, { value: counts })
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** Which tests failed and the first line of why, together at the end: whoever sees only the end of a log knows. */
+function failuresOf({ testResults }) {
+  const lines = []
+  for (const { name, message, assertionResults } of testResults) {
+    const file = relative(root, name)
+    if (message) lines.push(`${file}: ${firstLine(message)}`)
+    for (const { status, fullName, failureMessages } of assertionResults) {
+      if (status === 'failed') lines.push(`${file} > ${fullName}`, `  ${firstLine(failureMessages[0] ?? '')}`)
+    }
+  }
+  return stripVTControlCharacters(lines.join('\n'))
+}
+
+function firstLine(text) {
+  return text.trim().split('\n', 1)[0].slice(0, 300)
 }
 
 /** A file that does not even load holds no tests to count: it is one failure by itself. */

@@ -1,4 +1,4 @@
-/** Servers that tests talk to: Debian packages, installed where we may, and named loudly where we may not. */
+/** Servers that tests talk to, and the browser that they look with: Debian packages, installed where we may, and named loudly where we may not. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
@@ -27,6 +27,12 @@ const servers = [
     packages: ['python3-celery', 'python3-redis', 'python3-msgpack', 'python3-yaml'],
     isPresent: () => ['/usr/bin/python3', 'python3'].some(hasCelery),
     neededFor: 'the tests with Python',
+  },
+  {
+    name: 'Chromium',
+    packages: ['chromium'],
+    isPresent: () => ['chromium', 'chromium-browser', 'google-chrome'].some(isOnPath),
+    neededFor: 'the tests of the dashboard',
   },
 ]
 

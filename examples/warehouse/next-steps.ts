@@ -3,13 +3,14 @@ import type { Stock } from './aisle.ts'
 
 export interface Running {
   readonly receiverUrl: string
+  readonly monitorUrl: string | undefined
   readonly broker: string
   readonly folder: string
   readonly workers: readonly { readonly name: string; readonly pid: number | undefined }[]
   readonly stock: readonly Stock[]
 }
 
-export function nextSteps({ receiverUrl, broker, folder, workers, stock }: Running): string {
+export function nextSteps({ receiverUrl, monitorUrl, broker, folder, workers, stock }: Running): string {
   const inStock = stock.find(({ left }) => left > 0)?.sku
   const soldOut = stock.find(({ left }) => left === 0)?.sku ?? inStock
   const post = (body: unknown): string => `curl -s ${receiverUrl}/orders -d '${JSON.stringify(body)}'`
@@ -22,7 +23,8 @@ export function nextSteps({ receiverUrl, broker, folder, workers, stock }: Runni
   const [first] = workers
 
   return `
-The warehouse stays open. In another terminal:
+The warehouse stays open. In a browser: ${monitorUrl ?? 'celeriac monitor'}
+In another terminal:
 
   an order, and how far it is
     ${post(order('mine-1', inStock))}

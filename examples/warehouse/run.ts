@@ -43,6 +43,7 @@ async function main(args: readonly string[]): Promise<number> {
     say('opening the warehouse …')
     warehouse = await openWarehouse(flags, { say, onHopeless: (error) => end.abort(error) })
     end.signal.throwIfAborted()
+    if (warehouse.monitorUrl !== undefined) say(`watch it in a browser: ${warehouse.monitorUrl}`)
     const killing = flags.kill ? killNowAndThen(warehouse, flags.seed) : undefined
     const summary = await runOrders(warehouse, flags, progress, end).finally(() => clearInterval(killing))
     keep = !summary.ok
@@ -126,9 +127,9 @@ function howTheyPick({ workers, pickers, batch }: Flags): string {
 
 /** Until the signal aborts: tells what to try, and every run of a task that ends. */
 async function stayOpen(warehouse: Warehouse, say: (text: string) => void, signal: AbortSignal): Promise<void> {
-  const { settings, receiverUrl, staff, aisles, files } = warehouse
+  const { settings, receiverUrl, monitorUrl, staff, aisles, files } = warehouse
   const { broker, folder } = settings
-  say(nextSteps({ receiverUrl, broker, folder, workers: staff.list(), stock: aisles.stock() }))
+  say(nextSteps({ receiverUrl, monitorUrl, broker, folder, workers: staff.list(), stock: aisles.stock() }))
   const logbook = new LogbookReader(files.logbook)
   logbook.read() // what is in the summary
   while (!signal.aborted) {

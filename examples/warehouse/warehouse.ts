@@ -11,6 +11,7 @@ import { startCourier } from './courier-process.ts'
 import type { Flags } from './flags.ts'
 import { createIntake } from './intake.ts'
 import { Ledger } from './ledger.ts'
+import { startMonitor } from './monitor-process.ts'
 import { readSkus } from './orders/skus.ts'
 import { createReceiver } from './receiver.ts'
 import { filesIn, type Settings, toEnvironment } from './settings.ts'
@@ -30,6 +31,8 @@ export interface Warehouse {
   readonly staff: Staff
   readonly stages: readonly Stage[]
   readonly receiverUrl: string
+  /** Undefined with `--once`, where nobody has the time to look. */
+  readonly monitorUrl: string | undefined
   /** Takes no more orders, lets the workers finish, and closes everything. A second call does nothing. */
   close(): Promise<void>
   /** Removes what it has written. After `close`. */
@@ -107,6 +110,9 @@ async function open(flags: Flags, folder: string, callbacks: Callbacks, opened: 
   opened.add(() => staff.stop())
   await staff.start()
 
+  const monitor = flags.once ? undefined : await startMonitor(settings.broker, app.name, join(folder, 'monitor.db'))
+  opened.add(() => monitor?.stop())
+
   const intake = createIntake({ app, fulfil, ledger, aisles })
   const receiver = createReceiver({ intake, skus: new Set(skus.map(({ sku }) => sku)) })
   const server = serve({ fetch: receiver.fetch, port: flags.port, hostname: '127.0.0.1' })
@@ -125,6 +131,7 @@ async function open(flags: Flags, folder: string, callbacks: Callbacks, opened: 
     staff,
     stages: staffed,
     receiverUrl,
+    monitorUrl: monitor?.url,
     close: () => opened.close(),
     demolish: () => rm(folder, { recursive: true, force: true }),
     abandon() {

@@ -39,7 +39,7 @@ describe('npm start --once', () => {
   })
 
   it('adds up although a worker is killed every second', { timeout: timeoutMs }, async () => {
-    const flags = ['--once', '--orders', '60', '--courier-latency', '400', '--kill', '--json']
+    const flags = ['--once', '--orders', '40', '--courier-latency', '400', '--kill', '--json']
 
     const { code, stdout, stderr } = await runWarehouse(...flags)
 
@@ -70,14 +70,14 @@ describeWith(['redis-server', 'rabbitmq'], 'npm start --once --broker', () => {
     ['RabbitMQ', async () => (await rabbitmq()).url],
   ])('adds up on %s although workers are killed', { timeout: timeoutMs }, async (_name, server) => {
     const broker = await server()
-    const flags = ['--once', '--orders', '40', '--courier-latency', '200', '--kill', '--json', '--broker', broker]
+    const flags = ['--once', '--orders', '20', '--courier-latency', '200', '--kill', '--json', '--broker', broker]
 
     const { code, stdout, stderr } = await runWarehouse(...flags)
 
     const summary = JSON.parse(stdout) as Summary
     expect(summary.reconciliation.checks.filter(({ holds }) => !holds)).toEqual([])
     expect({ code, ok: summary.ok }, stderr).toEqual({ code: 0, ok: true })
-    expect(summary.delivered).toBeGreaterThan(20)
+    expect(summary.delivered).toBeGreaterThan(10)
   })
 })
 
@@ -92,6 +92,9 @@ describe('npm start', () => {
 
       expect((await order?.())?.status).toBe(202)
       await warehouse.says(/mine-1: warehouse\.deliver done/)
+      const monitorUrl = /In a browser: (\S+)/.exec(warehouse.said())?.[1]
+      const seen = async () => (await fetch(`${monitorUrl}/api/v1/tasks?name=warehouse.deliver&text=mine-1`)).json()
+      await expect.poll(seen, { timeout: 10_000 }).toMatchObject({ tasks: [{ state: 'SUCCESS' }] })
       expect(await (await progress?.())?.json()).toMatchObject({
         steps: [{ name: 'warehouse.pick' }, { name: 'warehouse.pack' }, { name: 'warehouse.deliver' }],
       })
