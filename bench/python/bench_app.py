@@ -57,6 +57,11 @@ def second(payload):
     return payload
 
 
+@app.task(name="bench.member")
+def member():
+    pass
+
+
 @app.task(name="bench.last", ignore_result=True)
 def last(payload):
     record(LAST, payload)

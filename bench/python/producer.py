@@ -4,6 +4,7 @@
     {"do": "now", "payload": {...}}        the same for one, whose `at` is set to now, in ms of CLOCK_MONOTONIC
     {"do": "eta", "payloads": [...]}       each with its `at`, in ms of the epoch, as its ETA
     {"do": "chain", "payload": {...}}      first | second | last, `at` as for "now"
+    {"do": "chord", "payload": {...}, "members": n}    n no-ops, then last, `at` as for "now"
     {"do": "waiting"}                      answers how many messages the queue holds
 
 It ends with its input, and so with the process that started it.
@@ -14,7 +15,9 @@ import sys
 import time
 from datetime import datetime, timezone
 
-from bench_app import app, first, last, noop, second
+from celery import chord
+
+from bench_app import app, first, last, member, noop, second
 
 
 def send(order):
@@ -35,6 +38,10 @@ def chain(order):
     (first.s(stamped(order["payload"])) | second.s() | last.s()).apply_async()
 
 
+def join(order):
+    chord([member.si() for _ in range(order["members"])])(last.si(stamped(order["payload"])))
+
+
 def waiting(_order):
     with app.connection_for_read() as connection:
         try:
@@ -47,7 +54,7 @@ def stamped(payload):
     return {**payload, "at": time.clock_gettime(time.CLOCK_MONOTONIC) * 1e3}
 
 
-orders = {"send": send, "now": now, "eta": eta, "chain": chain, "waiting": waiting}
+orders = {"send": send, "now": now, "eta": eta, "chain": chain, "chord": join, "waiting": waiting}
 
 # Connected and warm before anything is measured.
 with app.connection_for_write() as connection:

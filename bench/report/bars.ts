@@ -48,6 +48,43 @@ const busyPools: readonly Definition[] = [
   },
 ]
 
+const beating: readonly Definition[] = [
+  {
+    text: 'beat, 1,000 entries due at one moment: p99 accepted by the broker within 50 ms',
+    scenario: 'beats',
+    metric: 'accepted late: p99',
+    atMost: 50,
+  },
+  { text: 'beat, 100,000 entries: at most 200 MB', scenario: 'beats', metric: 'RSS', atMost: 200 },
+]
+
+const monitored: readonly Definition[] = [
+  {
+    text: 'monitor: a worker that tells 2,000 events a second keeps 95 % of its rate',
+    scenario: 'monitor',
+    metric: 'rate kept',
+    atLeast: 0.95,
+  },
+  {
+    text: 'monitor, 2,000 events a second: p99 of what pages ask for at most 100 ms',
+    scenario: 'monitor',
+    metric: 'answers under load: p99',
+    atMost: 100,
+  },
+  {
+    text: 'monitor, 2,000 events a second: at least 59 frames a second of the live list',
+    scenario: 'monitor',
+    metric: 'frames of the live list',
+    atLeast: 59,
+  },
+  {
+    text: 'monitor, 2,000 events a second: at most 250 MB',
+    scenario: 'monitor',
+    metric: 'RSS at most, under load',
+    atMost: 250,
+  },
+]
+
 const poolsBesideCelery: readonly Definition[] = [
   {
     ...pools,
@@ -96,6 +133,8 @@ const sqlite: readonly Definition[] = [
     atLeast: 2 / 3,
   },
   ...busyPools,
+  ...beating,
+  ...monitored,
 ]
 
 const fromPython: readonly Definition[] = [
@@ -137,6 +176,13 @@ const redis: readonly Definition[] = [
     against: ['bullmq', 'bee-queue', 'celery-node', 'celery'],
     atMost: 1,
   },
+  {
+    text: 'chord of 1,000: at least 10 × Celery',
+    scenario: 'chord',
+    metric: 'a chord of 1,000: p50',
+    against: ['celery'],
+    atMost: 0.1,
+  },
   { text: '10k due at once: the last starts within 400 ms', scenario: 'delayed', metric: 'last', atMost: 400 },
   {
     ...drained,
@@ -156,6 +202,8 @@ const redis: readonly Definition[] = [
   ...fromPython,
   ...busyPools,
   ...poolsBesideCelery,
+  ...beating,
+  ...monitored,
 ]
 
 const amqp: readonly Definition[] = [
@@ -184,6 +232,8 @@ const amqp: readonly Definition[] = [
     atLeast: noFall,
   },
   ...fromPython,
+  ...beating,
+  ...monitored,
 ]
 
 const definitions: Readonly<Record<BrokerName, readonly Definition[]>> = { sqlite, redis, amqp }

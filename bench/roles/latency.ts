@@ -43,6 +43,23 @@ export async function chainsOneByOne(environment: Environment, pace: Pace): Prom
   return result
 }
 
+/** From the send of a chord until its body starts, in one process; each is sent when the last one is over. */
+export async function chords(
+  environment: Environment,
+  { count, members, warmUp }: { count: number; members: number; warmUp: number },
+): Promise<LatencyResult> {
+  const session = await openSession(environment)
+  const { lateness, worker, ran } = await receiver(session, environment, { count, warmUp }, sinceSent, 'busy')
+  for (let i = 0; i < warmUp + count; i++) {
+    await session.sendChord(payload(i, nowMs()), members)
+    await until(() => ran() > i, 1, 60_000)
+  }
+  const result = await lateness()
+  await worker.stop()
+  await session.close()
+  return result
+}
+
 /** The producer of two processes. */
 export async function sendPaced(environment: Environment, pace: Pace): Promise<null> {
   const session = await openSession(environment)
@@ -85,11 +102,19 @@ type Clock = (started: Started | undefined) => number
 const sinceSent: Clock = (started) => started?.monotonicMs ?? nowMs()
 const sinceDue: Clock = (started) => started?.epochMs ?? Date.now()
 
-async function receiver(session: Session, { side }: Environment, { count, warmUp }: Pace, clock: Clock) {
+async function receiver(
+  session: Session,
+  { side }: Environment,
+  { count, warmUp }: Omit<Pace, 'everyMs'>,
+  clock: Clock,
+  load: 'light' | 'busy' = 'light',
+) {
   if (side === 'raw') throw new Error('the raw ceiling has no worker')
   const tally = new Tally(warmUp + count)
   const lateMs = new Float64Array(warmUp + count)
-  const worker = await session.work(traits[side].settings[0], ({ i, at }, started) => {
+  const { settings } = traits[side]
+  const setting = load === 'busy' ? settings[settings.length - 1] : undefined
+  const worker = await session.work(setting ?? settings[0], ({ i, at }, started) => {
     lateMs[i] = clock(started) - at
     tally.add(i)
   })
@@ -104,7 +129,7 @@ async function receiver(session: Session, { side }: Environment, { count, warmUp
       exactness: tally.exactness(),
     }
   }
-  return { lateness, worker }
+  return { lateness, worker, ran: () => tally.distinct }
 }
 
 /** Sends at fixed moments, whether or not the last send is through: a slow answer must not thin out the load. */

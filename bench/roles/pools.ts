@@ -140,7 +140,7 @@ export async function bareChildren(
   }
 }
 
-function loadApp(store: Store): Promise<PoolApp> {
+export function loadApp(store: Store): Promise<PoolApp> {
   // The children of this process inherit it.
   process.env.BENCH_BROKER = store.url
   process.env.BENCH_DURABILITY = store.durability

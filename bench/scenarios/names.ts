@@ -5,6 +5,7 @@ export const scenarioNames = [
   'results',
   'latency',
   'chain',
+  'chord',
   'delayed',
   'backlog',
   'memory',
@@ -12,6 +13,8 @@ export const scenarioNames = [
   'latency@1ms',
   'eta',
   'pools',
+  'beats',
+  'monitor',
 ] as const
 
 export type ScenarioName = (typeof scenarioNames)[number]

@@ -128,7 +128,7 @@ function turn(
 }
 
 /** Rounds of the busy loop in a millisecond, with both slots busy. */
-async function calibrate(bench: Bench): Promise<number> {
+export async function calibrate(bench: Bench): Promise<number> {
   const rounds = 1_000_000
   const pieces = Array.from({ length: 200 }, () => rounds)
   let roundsPerMs = 0

@@ -60,6 +60,7 @@ export async function openBeeQueue({ url, resultsUrl }: Store): Promise<Session>
     sendMany: (payloads) => saveAll(payloads, (data) => queue.createJob(data)),
     sendDelayed: (payloads) => saveAll(payloads, (data) => queue.createJob(data).delayUntil(data.at)),
     sendChain: () => Promise.reject(new Error('bee-queue has no chains')),
+    sendChord: () => Promise.reject(new Error('bee-queue has no chords')),
     waiting: async () => (await queue.checkHealth()).waiting,
 
     async work({ concurrency, began = () => {} }, handle): Promise<Working> {

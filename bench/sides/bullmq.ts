@@ -79,6 +79,16 @@ export async function openBullMq({ url, resultsUrl }: Store): Promise<Session> {
       const step = (name: string, children: object[]) => ({ name, queueName, data, opts: kept, children })
       return flows.add(step('last', [step('second', [step('first', [])])]))
     },
+    sendChord: (data, members) => {
+      const member = { name: 'member', queueName, data, opts: kept }
+      return flows.add({
+        name: 'last',
+        queueName,
+        data,
+        opts: kept,
+        children: Array.from({ length: members }, () => member),
+      })
+    },
     waiting: () => queue.getWaitingCount(),
 
     async work({ concurrency, began = () => {} }, handle): Promise<Working> {

@@ -10,7 +10,7 @@ const bulkSize = 1_000
 const built = new URL('../../dist/index.js', import.meta.url).href
 
 export async function openCeleriac(store: Store): Promise<Session> {
-  const { Celeriac, chain } = (await nativeImport(built)) as typeof import('../../src/index.ts')
+  const { Celeriac, chain, chord } = (await nativeImport(built)) as typeof import('../../src/index.ts')
   const app = new Celeriac('bench', {
     broker: store.queueType === 'quorum' ? `${store.url}?queue_type=quorum` : store.url,
     results: store.resultsUrl === store.url ? true : (store.resultsUrl ?? false),
@@ -29,6 +29,7 @@ export async function openCeleriac(store: Store): Promise<Session> {
     return data
   })
   const second = app.task('bench.second', (data: Payload) => data)
+  const member = app.task('bench.member', () => null)
   const last = app.task('bench.last', (data: Payload) => handle(data))
   await app.open()
   const send = (data: Payload): Promise<unknown> => noop.delay(data)
@@ -50,6 +51,11 @@ export async function openCeleriac(store: Store): Promise<Session> {
       }
     },
     sendChain: (data) => chain(first.s(data), second.s(), last.s()).delay(),
+    sendChord: (data, members) =>
+      chord(
+        Array.from({ length: members }, () => member.s()),
+        last.si(data),
+      ).delay(),
     waiting: async () => (await app.broker.depth(queue)).ready,
 
     async work(options, body): Promise<Working> {

@@ -84,6 +84,7 @@ export async function openCeleryNode({ broker, url, resultsUrl }: Store): Promis
     sendMany: (payloads) => Promise.all(payloads.map(send)),
     sendDelayed: () => Promise.reject(new Error('celery-node has no delays')),
     sendChain: () => Promise.reject(new Error('celery-node has no chains')),
+    sendChord: () => Promise.reject(new Error('celery-node has no chords')),
     async waiting() {
       if (client.broker.redis !== undefined) return await client.broker.redis.llen(queue)
       const channel = await client.broker.channel

@@ -41,6 +41,7 @@ export async function openCelery(store: Store): Promise<Session> {
     sendMany: (payloads) => producer.order({ do: 'send', payloads }),
     sendDelayed: (payloads) => producer.order({ do: 'eta', payloads }),
     sendChain: (payload) => producer.order({ do: 'chain', payload }),
+    sendChord: (payload, members) => producer.order({ do: 'chord', payload, members }),
     waiting: async () => (await producer.order({ do: 'waiting' })) as number,
     work: (options, handle) => work(python, env, options, handle),
     claimer: undefined,

@@ -84,6 +84,8 @@ export interface Session {
   sendDelayed(payloads: readonly Payload[]): Promise<unknown>
   /** One pipeline of three tasks, each its own message. */
   sendChain(payload: Payload): Promise<unknown>
+  /** So many no-op tasks, and one that runs when all of them have. */
+  sendChord(payload: Payload, members: number): Promise<unknown>
   /** Tasks the store holds and could hand out now. */
   waiting(): Promise<number>
   /** Starts a worker. */

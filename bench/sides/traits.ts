@@ -10,8 +10,8 @@ export interface Traits {
   readonly delays: readonly BrokerName[]
   /** Whether it takes part where the way to the broker is longer. */
   readonly goesFar: boolean
-  /** Whether it has chains of its own; otherwise each step would send the next one by hand. */
-  readonly chains: boolean
+  /** Whether it has chains and chords of its own; otherwise each step would send the next one by hand. */
+  readonly canvas: boolean
   /** Whether one process can await many sends at a time. */
   readonly concurrentSends: boolean
 }
@@ -27,7 +27,7 @@ export const traits: Readonly<Record<SideName, Traits>> = {
     share: 1,
     delays: ['sqlite', 'redis', 'amqp'],
     goesFar: true,
-    chains: true,
+    canvas: true,
     concurrentSends: true,
   },
   bullmq: {
@@ -35,7 +35,7 @@ export const traits: Readonly<Record<SideName, Traits>> = {
     share: 0.4,
     delays: ['sqlite', 'redis'],
     goesFar: true,
-    chains: true,
+    canvas: true,
     concurrentSends: true,
   },
   'bee-queue': {
@@ -43,7 +43,7 @@ export const traits: Readonly<Record<SideName, Traits>> = {
     share: 0.6,
     delays: ['redis'],
     goesFar: true,
-    chains: false,
+    canvas: false,
     concurrentSends: true,
   },
   'celery-node': {
@@ -51,7 +51,7 @@ export const traits: Readonly<Record<SideName, Traits>> = {
     share: 0.3,
     delays: [],
     goesFar: true,
-    chains: false,
+    canvas: false,
     concurrentSends: true,
   },
   celery: {
@@ -64,7 +64,7 @@ export const traits: Readonly<Record<SideName, Traits>> = {
     delays: [],
     // A round trip or more for every task: it would need longer than all the others together.
     goesFar: false,
-    chains: true,
+    canvas: true,
     concurrentSends: false,
   },
 }
