@@ -16,12 +16,13 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/servers/global-setup.ts'],
     // Tests wait for conditions, not for time: a limit that is reached means something hangs.
-    testTimeout: 20_000,
+    testTimeout: 30_000,
     // The first hook of a run that asks for RabbitMQ waits for it to start.
     hookTimeout: 120_000,
     teardownTimeout: 10_000,
     // A process per file: tests kill workers, fill disks' worth of files and load native code.
     pool: 'forks',
-    maxWorkers: 2,
+    // One more than cores: much of what they do is waiting.
+    maxWorkers: 3,
   },
 })

@@ -5,6 +5,7 @@ import { beforeAll, expect, it, onTestFinished } from 'vitest'
 import { Celeriac } from '../../src/index.ts'
 import { range } from '../../src/testing/contract.ts'
 import { describeWith, type RabbitmqServer, startRabbitmq } from '../servers/index.ts'
+import { catchingUpMs, expectBeatsToCatchUp } from './beats.ts'
 import { openShop, recoveredWithinMs, sendAlong } from './shop.ts'
 
 const bootMs = 90_000
@@ -95,6 +96,8 @@ describeWith('rabbitmq', 'a RabbitMQ server', () => {
     expect(runs).toBe(2)
     await set(1_800_000, 60_000)
   })
+
+  it('that is away for a while is caught up with by beats', () => expectBeatsToCatchUp(server), catchingUpMs)
 
   it('speaks TLS to those who trust its certificate', async () => {
     const { ca } = server.certificate ?? expect.fail('the server has no certificate')

@@ -6,6 +6,7 @@ import { RedisBus, RedisClient } from '../../src/drivers/redis/index.ts'
 import { Celeriac } from '../../src/index.ts'
 import { range } from '../../src/testing/contract.ts'
 import { describeWith, type RedisServer, startProxy, startRedis, type TcpProxy } from '../servers/index.ts'
+import { catchingUpMs, expectBeatsToCatchUp } from './beats.ts'
 import { openShop, recoveredWithinMs, sendAlong, silent } from './shop.ts'
 
 describeWith('redis-server', 'a connection to Redis', () => {
@@ -283,4 +284,10 @@ describeWith('redis-server', 'a connection to Redis', () => {
     await shop.expectRun(range(5))
     await shop.expectWell()
   })
+
+  it(
+    'is caught up with by beats when the server was away for a while',
+    () => expectBeatsToCatchUp(server),
+    catchingUpMs,
+  )
 })

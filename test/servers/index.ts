@@ -18,6 +18,7 @@ import {
 import { sharedNode } from './shared-rabbitmq.ts'
 
 export { describeWith, type ServerName } from './needs.ts'
+export { chromium } from './on-path.ts'
 export { freePort } from './ports.ts'
 export type { TcpProxy } from './proxy.ts'
 export { type PythonWorker, type PythonWorkerOptions, runPython } from './python.ts'

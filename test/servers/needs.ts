@@ -1,9 +1,9 @@
 /** Which servers are installed, and what becomes of the suites that need one that is not: skipped aloud, or failed in CI. */
-import { existsSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
-import { describe } from 'vitest'
+import { beforeAll, describe, inject } from 'vitest'
+import { chromium, onPath } from './on-path.ts'
 import { pythonWithCelery } from './python.ts'
 import { rabbitmqPrograms } from './rabbitmq-admin.ts'
+import { sharedNode } from './shared-rabbitmq.ts'
 
 interface Server {
   readonly isInstalled: () => boolean
@@ -23,6 +23,7 @@ const servers = {
     isInstalled: () => pythonWithCelery() !== undefined,
     advice: 'apt-get install python3-celery python3-redis python3-msgpack python3-yaml',
   },
+  chromium: { isInstalled: () => chromium() !== undefined, advice: 'apt-get install chromium' },
 } satisfies Record<string, Server>
 
 export type ServerName = keyof typeof servers
@@ -31,7 +32,11 @@ export type ServerName = keyof typeof servers
 export function describeWith(needed: ServerName | readonly ServerName[], title: string, body: () => void): void {
   const missing = [needed].flat().filter((name) => !servers[name as ServerName].isInstalled()) as ServerName[]
   if (missing.length === 0) {
-    describe(title, body)
+    describe(title, () => {
+      // No test is to be timed while it starts.
+      if ([needed].flat().includes('rabbitmq')) beforeAll(awaitRabbitmq, 120_000)
+      body()
+    })
     return
   }
   const advice = missing.map((name) => `${name} (${servers[name].advice})`).join(' and ')
@@ -40,6 +45,10 @@ export function describeWith(needed: ServerName | readonly ServerName[], title: 
   describe.skip(title, body)
 }
 
+async function awaitRabbitmq(): Promise<void> {
+  await sharedNode(inject('rabbitmqShare'))
+}
+
 function isOnPath(program: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, program)))
+  return onPath(program) !== undefined
 }
