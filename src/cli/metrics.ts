@@ -45,6 +45,14 @@ export class WorkerMetrics {
         'Tasks that may run at once, by pool.',
         ...worker.pools.map(({ kind, size }) => ({ labels: { pool: kind }, value: size })),
       ),
+      metric(
+        'counter',
+        'children_replaced_total',
+        'Children of pools that were replaced, by what ended them.',
+        worker.pools.flatMap(({ kind, recycled = {} }) =>
+          Object.entries(recycled).map(([reason, value]) => ({ labels: { pool: kind, reason }, value })),
+        ),
+      ),
       gauge('event_loop_lag_seconds', 'How late the event loop was, since this was last read.', ...this.#lagSamples()),
       gauge('resident_memory_bytes', 'Memory of the process.', { value: process.memoryUsage.rss() }),
     ])

@@ -2,6 +2,7 @@
  * What workers answer to remote control, in Celery's shapes (`celery/worker/control.py`): fields are named as on the
  * wire. Python's workers may leave fields out and add others.
  */
+import type { Recycled } from '../pool/pool.ts'
 
 /** What each worker that answered said, by node name. Empty when none did; Celery's clients return None then. */
 export type Replies<Reply> = Readonly<Record<string, Reply | ErrorReply>>
@@ -132,6 +133,8 @@ export interface PoolStats {
   readonly 'max-concurrency'?: number
   /** The same of every pool that the worker has, by kind; only of workers of ours. */
   readonly pools?: Readonly<Record<string, number>>
+  /** Children that were replaced since the start; only of workers of ours that have any. */
+  readonly recycled?: Recycled
   /** Process ids. */
   readonly processes?: readonly number[]
   readonly 'max-tasks-per-child'?: number | string

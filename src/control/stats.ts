@@ -2,6 +2,7 @@
 import { release, type } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
 import type { AppConfig } from '../config.ts'
+import type { Recycled } from '../pool/pool.ts'
 import { redacted } from '../redacted.ts'
 import { packageVersion } from '../version.ts'
 import type { Autoscaler } from '../work/autoscaler.ts'
@@ -52,15 +53,27 @@ function poolStats(worker: Worker): PoolStats {
   const [pool] = worker.pools
   const { maxTasksPerChild, optimization } = worker.settings
   const pids = worker.pools.flatMap((each) => each.pids())
+  const recycled = worker.pools.flatMap((each) => each.recycled ?? [])
   return {
     implementation: `celeriac:${pool?.kind}`,
     'max-concurrency': pool?.size ?? 0,
     pools: Object.fromEntries(worker.pools.map(({ kind, size }) => [kind, size])),
+    ...(recycled.length > 0 && { recycled: recycled.reduce(sumOf) }),
     processes: pids.length === 0 ? [process.pid] : pids,
     'max-tasks-per-child': Number.isFinite(maxTasksPerChild) ? maxTasksPerChild : 'N/A',
     'put-guarded-by-semaphore': false,
     timeouts: [0, 0],
     writes: { strategy: optimization },
+  }
+}
+
+function sumOf(a: Recycled, b: Recycled): Recycled {
+  return {
+    tasks: a.tasks + b.tasks,
+    memory: a.memory + b.memory,
+    command: a.command + b.command,
+    killed: a.killed + b.killed,
+    lost: a.lost + b.lost,
   }
 }
 

@@ -27,7 +27,7 @@ import {
 } from './child-messages.ts'
 import type { Execution, Job, Limits } from './job.ts'
 import type { BatchOutcome, RunOutcome } from './outcome.ts'
-import type { Pool } from './pool.ts'
+import type { Pool, Recycled } from './pool.ts'
 import { outcomeOfError } from './run.ts'
 import type { Kept, StepStore } from './steps.ts'
 import { outcomeOfStop } from './stop-reasons.ts'
@@ -67,8 +67,8 @@ interface Member<J extends Job> {
   isReady: boolean
   /** Why it cannot run anything. */
   unfitBecause: Error | undefined
-  /** Takes no more jobs, and ends once it has none. */
-  isLeaving: boolean
+  /** If anything: then it takes no more jobs, and ends once it has none. */
+  leavesBecause: keyof Recycled | 'shrunk' | undefined
   /** Jobs given to it so far. */
   given: number
   onReady: (failure: Error | undefined) => void
@@ -81,6 +81,7 @@ export class ChildPool<J extends Job> implements Pool<J> {
   readonly #members = new Set<Member<J>>()
   readonly #backlog: ChildExecution<J>[] = []
   readonly #depth: number
+  readonly #recycled = { tasks: 0, memory: 0, command: 0, killed: 0, lost: 0 }
   #size: number
   #lastJob = 0
   #startFailures = 0
@@ -103,6 +104,10 @@ export class ChildPool<J extends Job> implements Pool<J> {
     return this.#size * this.#depth
   }
 
+  get recycled(): Recycled {
+    return { ...this.#recycled }
+  }
+
   async start(): Promise<void> {
     const ready = Array.from({ length: this.#size }, () => this.#add())
     try {
@@ -123,12 +128,12 @@ export class ChildPool<J extends Job> implements Pool<J> {
     const staying = this.#staying()
     // Idle ones first: they can go at once.
     staying.sort((a, b) => a.jobs.size - b.jobs.size)
-    for (const member of staying.slice(0, Math.max(0, staying.length - size))) this.#dismiss(member)
+    for (const member of staying.slice(0, Math.max(0, staying.length - size))) this.#dismiss(member, 'shrunk')
     this.#fill()
   }
 
   recycle(): void {
-    for (const member of this.#staying()) this.#dismiss(member)
+    for (const member of this.#staying()) this.#dismiss(member, 'command')
   }
 
   pids(): number[] {
@@ -137,7 +142,7 @@ export class ChildPool<J extends Job> implements Pool<J> {
 
   async stop(): Promise<void> {
     this.#isStopping = true
-    for (const member of this.#members) this.#dismiss(member)
+    for (const member of this.#members) this.#dismiss(member, 'shrunk')
     const { clock } = this.#parts
     const deadline = clock.monotonic() + stopGraceMs
     while (this.#members.size > 0 && clock.monotonic() < deadline) await this.#memberLeft(deadline - clock.monotonic())
@@ -166,7 +171,7 @@ export class ChildPool<J extends Job> implements Pool<J> {
     execution.end(outcome)
     // What else was in its pipeline is not to blame.
     this.#takeBack(member)
-    member.isLeaving = true
+    member.leavesBecause ??= 'killed'
     member.isReady = false
     member.child.kill()
   }
@@ -208,7 +213,7 @@ export class ChildPool<J extends Job> implements Pool<J> {
       const { jobs } = member
       if (
         !member.isReady ||
-        member.isLeaving ||
+        member.leavesBecause !== undefined ||
         jobs.size >= depth ||
         member.given >= this.#settings.maxTasksPerChild
       ) {
@@ -251,7 +256,7 @@ export class ChildPool<J extends Job> implements Pool<J> {
         outgoing: [],
         isReady: false,
         unfitBecause: undefined,
-        isLeaving: false,
+        leavesBecause: undefined,
         given: 0,
         onReady: (failure) => (failure === undefined ? resolve() : reject(failure)),
       }
@@ -265,14 +270,14 @@ export class ChildPool<J extends Job> implements Pool<J> {
         member.isReady = true
         this.#startFailures = 0
         member.onReady(undefined)
-        if (member.isLeaving) this.#sendOff(member)
+        if (member.leavesBecause !== undefined) this.#sendOff(member)
         return this.#dispatch()
       case 'unfit':
         member.unfitBecause = receiveError(message.error)
         return member.onReady(member.unfitBecause)
       case 'ended':
         for (const end of message.ends) this.#jobEnded(member, end)
-        if ((message.memoryBytes ?? 0) > this.#settings.maxMemoryPerChildBytes) this.#dismiss(member)
+        if ((message.memoryBytes ?? 0) > this.#settings.maxMemoryPerChildBytes) this.#dismiss(member, 'memory')
         this.#retire(member)
         return this.#dispatch()
       case 'ask':
@@ -322,12 +327,12 @@ export class ChildPool<J extends Job> implements Pool<J> {
 
   /** Lets a child go that has run its share. */
   #retire(member: Member<J>): void {
-    if (member.given >= this.#settings.maxTasksPerChild) member.isLeaving = true
-    if (member.isLeaving && member.jobs.size === 0) this.#sendOff(member)
+    if (member.given >= this.#settings.maxTasksPerChild) member.leavesBecause ??= 'tasks'
+    if (member.leavesBecause !== undefined && member.jobs.size === 0) this.#sendOff(member)
   }
 
-  #dismiss(member: Member<J>): void {
-    member.isLeaving = true
+  #dismiss(member: Member<J>, reason: keyof Recycled | 'shrunk'): void {
+    member.leavesBecause ??= reason
     if (member.jobs.size === 0) this.#sendOff(member)
   }
 
@@ -341,7 +346,9 @@ export class ChildPool<J extends Job> implements Pool<J> {
 
   #ended(member: Member<J>, how: string): void {
     this.#members.delete(member)
-    const wasStarting = !member.isReady && !member.isLeaving
+    const { leavesBecause = 'lost' } = member
+    const wasStarting = !member.isReady && member.leavesBecause === undefined
+    if (!wasStarting && leavesBecause !== 'shrunk') this.#recycled[leavesBecause] += 1
     member.onReady(new CeleriacError('WORKER_LOST', `a child of the worker ${how} before it was ready`))
     const [first, ...others] = member.jobs.values()
     if (first !== undefined && others.length === 0) {
@@ -374,7 +381,7 @@ export class ChildPool<J extends Job> implements Pool<J> {
   }
 
   #staying(): Member<J>[] {
-    return [...this.#members].filter(({ isLeaving }) => !isLeaving)
+    return [...this.#members].filter(({ leavesBecause }) => leavesBecause === undefined)
   }
 
   /**

@@ -22,6 +22,10 @@ export class LoopPool<J extends Job> implements Pool<J> {
     return this.#size
   }
 
+  get recycled(): undefined {
+    return undefined
+  }
+
   async start(): Promise<void> {}
 
   execute(job: J): Execution {

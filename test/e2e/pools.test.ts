@@ -34,7 +34,7 @@ async function worker(options: object, nodeOptions: readonly string[] = []): Pro
 
 const call = (task: string, ...args: unknown[]) => client.remote<unknown[], unknown>(task).delay(...args)
 const get = async (task: string, ...args: unknown[]): Promise<unknown> =>
-  (await call(task, ...args)).get({ timeout: '15s' })
+  (await call(task, ...args)).get({ timeout: '25s' })
 const failure = (task: string, ...args: unknown[]): Promise<unknown> => get(task, ...args).catch((error) => error)
 /** Lines that tasks have written: id and pid of each run. */
 const runs = (): string[] =>
@@ -69,7 +69,7 @@ describe.each(['processes', 'threads'] as const)('the pool `%s`', (pool) => {
 
     const result = await chord(header, client.remote<[unknown], unknown>('list').s()).delay()
 
-    expect(await result.get({ timeout: '15s' })).toEqual([1, [6, 7], 101])
+    expect(await result.get({ timeout: '25s' })).toEqual([1, [6, 7], 101])
   })
 
   it('carries arguments and results as they are on the wire, and says what cannot be carried', async () => {
@@ -99,7 +99,7 @@ describe.each(['processes', 'threads'] as const)('the pool `%s`', (pool) => {
     await expect.poll(() => result.state()).toBe('PROGRESS')
     writeFileSync(join(folder, 'log.go'), '')
 
-    expect(await result.get({ timeout: '15s' })).toBe('w1@here')
+    expect(await result.get({ timeout: '25s' })).toBe('w1@here')
     await hears(program, 'half way')
   })
 
@@ -107,7 +107,7 @@ describe.each(['processes', 'threads'] as const)('the pool `%s`', (pool) => {
     await worker({ pool, concurrency: 2 })
     const result = await call('leave')
 
-    const error = await result.get({ timeout: '15s' }).catch((reason) => reason)
+    const error = await result.get({ timeout: '25s' }).catch((reason) => reason)
 
     expect(error).toMatchObject({ type: 'WorkerLostError', message: expect.stringContaining('3 workers were lost') })
     expect(runs()).toHaveLength(3)
@@ -131,8 +131,8 @@ describe.each(['processes', 'threads'] as const)('the pool `%s`', (pool) => {
     const endless = await call('endless')
     const next = await call('add', 1, 2)
 
-    expect(await endless.get({ timeout: '15s' }).catch((error) => error)).toMatchObject({ type: 'TimeLimitExceeded' })
-    expect(await next.get({ timeout: '15s' })).toBe(3)
+    expect(await endless.get({ timeout: '25s' }).catch((error) => error)).toMatchObject({ type: 'TimeLimitExceeded' })
+    expect(await next.get({ timeout: '25s' })).toBe(3)
   })
 
   it('aborts the signal of a task at its soft time limit', async () => {
@@ -144,7 +144,7 @@ describe.each(['processes', 'threads'] as const)('the pool `%s`', (pool) => {
   it('runs batches, each call with an outcome of its own', async () => {
     const program = await worker({ pool, concurrency: 2 })
     const results = await client.remote<[string], { pid: number }>('gathered').delayMany([['a'], ['bad'], ['c'], ['d']])
-    const [a, bad, c] = await Promise.allSettled(results.map((result) => result.get({ timeout: '15s' })))
+    const [a, bad, c] = await Promise.allSettled(results.map((result) => result.get({ timeout: '25s' })))
 
     expect(a).toMatchObject({ value: { item: 'a', of: 4, deliveries: 1 } })
     expect(c).toMatchObject({ value: { item: 'c', of: 4 } })
@@ -208,6 +208,17 @@ describe.each(['processes', 'threads'] as const)('the pool `%s`', (pool) => {
     }
   })
 
+  it('tells how many children it replaced, and why', async () => {
+    await worker({ pool, concurrency: 1, maxTasksPerChild: 4, name: 'w1@here' })
+    for (let i = 0; i < 8; i++) await get('busy', 1)
+    await failure('leaveOnce')
+    await client.control.poolRestart()
+
+    const stats = async () => (await client.control.inspect().stats())['w1@here']
+    const recycled = { tasks: 2, memory: 0, command: 1, killed: 0, lost: 1 }
+    await expect.poll(stats).toMatchObject({ pool: { recycled } })
+  })
+
   it('says at its start why its children cannot run the application', async () => {
     const program = start('pool-worker.mjs', [JSON.stringify({ pool, module: './broken.mjs' })], env())
 
@@ -239,13 +250,13 @@ describe('the pool `processes`', () => {
     const culprit = await call('crash', 9)
     const after = await harmless.delayMany(Array.from({ length: 20 }, (_, i) => [i, 2]))
 
-    const sums = await Promise.all([...before, ...after].map((result) => result.get({ timeout: '15s' })))
+    const sums = await Promise.all([...before, ...after].map((result) => result.get({ timeout: '25s' })))
 
     expect(sums).toEqual([
       ...Array.from({ length: 20 }, (_, i) => i + 1),
       ...Array.from({ length: 20 }, (_, i) => i + 2),
     ])
-    expect(await culprit.get({ timeout: '15s' }).catch((error) => error)).toMatchObject({ type: 'WorkerLostError' })
+    expect(await culprit.get({ timeout: '25s' }).catch((error) => error)).toMatchObject({ type: 'WorkerLostError' })
     expect(await client.deadLetters.list()).toMatchObject([{ id: culprit.id }])
   })
 
@@ -253,7 +264,7 @@ describe('the pool `processes`', () => {
     await worker({ pool: 'processes', concurrency: 2 })
     const results = await client.remote<[string], { of: number }>('gathered').delayMany([['a'], ['b'], ['kill'], ['d']])
 
-    const [a, b, kill, d] = await Promise.allSettled(results.map((result) => result.get({ timeout: '15s' })))
+    const [a, b, kill, d] = await Promise.allSettled(results.map((result) => result.get({ timeout: '25s' })))
 
     for (const one of [a, b, d]) expect(one).toMatchObject({ value: { of: 1, deliveries: 2 } })
     expect(kill).toMatchObject({
@@ -279,7 +290,7 @@ describe('the pool `processes`', () => {
 
     for (const pid of pidsOf(program)) for (const signal of ['SIGINT', 'SIGTERM']) process.kill(pid, signal)
 
-    expect(await result.get({ timeout: '15s' })).toBe(pidsOf(program)[0])
+    expect(await result.get({ timeout: '25s' })).toBe(pidsOf(program)[0])
     expect(runs()).toHaveLength(1)
   })
 
@@ -322,7 +333,7 @@ describe('the pool `processes`', () => {
     expect(await client.broker.depth('celery')).toEqual({ ready: 0, delayed: 0, inFlight: 0 })
     // Two at once, as in the beginning: no slot was lost.
     const both = await busy.delayMany([[1_000], [1_000]])
-    expect(new Set(await Promise.all(both.map((result) => result.get({ timeout: '10s' })))).size).toBe(2)
+    expect(new Set(await Promise.all(both.map((result) => result.get({ timeout: '25s' })))).size).toBe(2)
     expect(residentKb(program.pid) - levelKb).toBeLessThan(40 * 1_024)
   })
 })
@@ -345,6 +356,6 @@ describe('a worker with several pools', () => {
     const slow = await Promise.all(Array.from({ length: 30 }, () => call('inProcess')))
 
     expect(await get('inLoop')).toMatchObject({ pid: expect.any(Number) })
-    await Promise.all(slow.map((result) => result.get({ timeout: '15s' })))
+    await Promise.all(slow.map((result) => result.get({ timeout: '25s' })))
   })
 })

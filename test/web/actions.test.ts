@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
+import type { Worker } from '../../src/monitor/api-types.ts'
 import { buildPackage } from '../e2e/processes.ts'
 import { sqliteUrl, until } from '../flow/fixture.ts'
 import { describeWith, rabbitmq, redisUrl } from '../servers/index.ts'
@@ -20,7 +21,6 @@ describe.each(brokers)('what is done in the dashboard, on $broker', ({ url, need
       const { app, worker, ran, get } = fleet
       const { failed, letters } = await settled(fleet)
       const page = await openPage()
-      page.setDefaultTimeout(15_000)
       const queue = async (name: string) => (await app.broker.queues()).find((info) => info.queue === name)
 
       // Queues: held, and let go on.
@@ -116,7 +116,6 @@ describe.each(brokers)('what is done in the dashboard, on $broker', ({ url, need
       const { app, worker, get } = fleet
       await settled(fleet)
       const page = await openPage()
-      page.setDefaultTimeout(15_000)
       const dialog = page.getByRole('dialog')
       const open = (name: string, tab: string) =>
         see(page, `${fleet.url}/workers/${encodeURIComponent(name)}?tab=${tab}`, 'Processed')
@@ -209,6 +208,11 @@ describe.each(brokers)('what is done in the dashboard, on $broker', ({ url, need
       await open(worker.name, 'queues')
       await page.getByRole('row', { name: /^shop/ }).getByRole('button', { name: 'Stop taking' }).click()
       await until(() => !worker.queues.includes('shop'))
+
+      // It is known by then that the pool was restarted.
+      await until(async () => (await get('/workers')).some(({ recycled }: Worker) => recycled?.command === 1))
+      await open(children.name, 'pool')
+      await page.getByText('1 by a restart').waitFor()
       await Promise.all([scaling.stop(), children.stop()])
     }, 120_000)
   })

@@ -199,6 +199,7 @@ export const Worker = z.object({
   cpu: z.number().nullable().describe('Share of one processor; 1 = one processor busy'),
   memoryBytes: z.number().nullable(),
   loopLagMs: z.number().nullable(),
+  recycled: z.record(z.string(), z.number()).nullable().describe('Children that were replaced, by what ended them'),
   uptimeS: z.number().nullable(),
   counts: z.record(z.string(), z.number()).describe('Events of its tasks since the monitor was started'),
 })

@@ -107,10 +107,18 @@ export function workerView(worker: KnownWorker): z.infer<typeof Worker> {
   return {
     ...{ name, isAlive, pid, heardAt, software, system, active, processed, loadavg: [...loadavg], queues: [...queues] },
     ...{ cpu, memoryBytes, loopLagMs, uptimeS },
+    recycled: recycledOf(worker),
     concurrency: slotsOf(worker),
     pool: typeof stats?.pool?.implementation === 'string' ? stats.pool.implementation : null,
     counts: { ...counts },
   }
+}
+
+/** Children that it replaced, by what ended them; null where it has none, or does not say. */
+export function recycledOf({ stats }: KnownWorker): Record<string, number> | null {
+  const recycled: unknown = stats?.pool?.recycled
+  if (typeof recycled !== 'object' || recycled === null) return null
+  return Object.fromEntries(Object.entries(recycled).filter(([, count]) => Number.isFinite(count)))
 }
 
 /** Tasks that a worker runs at once; null where it did not say. */

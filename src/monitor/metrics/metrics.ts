@@ -3,7 +3,7 @@ import { type Metric, prometheusText, type Sample } from '../../prometheus.ts'
 import { deadSuffix } from '../../send/dead-letters.ts'
 import { packageVersion } from '../../version.ts'
 import type { ApiParts } from '../api/parts.ts'
-import { slotsOf } from '../api/views.ts'
+import { recycledOf, slotsOf } from '../api/views.ts'
 import type { Counted } from '../collect/intake.ts'
 import type { KnownQueue } from '../collect/queues.ts'
 import type { KnownWorker } from '../collect/workers.ts'
@@ -89,6 +89,17 @@ function workerMetrics(workers: readonly KnownWorker[]): Metric[] {
     gauge('loop_lag_seconds', 'How late its event loop is.', ({ loopLagMs }) =>
       loopLagMs === null ? null : loopLagMs / 1_000,
     ),
+    {
+      name: 'celeriac_worker_children_replaced',
+      type: 'gauge',
+      help: 'Children that it replaced since its start, by what ended them.',
+      samples: workers.flatMap((worker) =>
+        Object.entries(recycledOf(worker) ?? {}).map(([reason, value]) => ({
+          labels: { worker: worker.hostname, reason },
+          value,
+        })),
+      ),
+    },
   ]
 }
 

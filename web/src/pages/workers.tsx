@@ -96,6 +96,7 @@ export function WorkerPage({ name }: { name: string }) {
                   ['CPU', percent(data.cpu)],
                   ['Memory', bytes(data.memoryBytes)],
                   ['Loop lag', duration(data.loopLagMs)],
+                  ['Children replaced', replaced(data.recycled)],
                   ['Up for', duration(data.uptimeS === null ? null : data.uptimeS * 1_000)],
                   ['Process', data.pid === null ? '–' : String(data.pid)],
                   ['Software', [data.software, data.system].filter((text) => text !== null).join(', ') || '–'],
@@ -337,6 +338,23 @@ function Limits({
       ]}
     />
   )
+}
+
+/** In words, by what ends a child. */
+const endings: Readonly<Record<string, string>> = {
+  tasks: 'after their share of tasks',
+  memory: 'grown too large',
+  command: 'by a restart',
+  killed: 'killed with their task',
+  lost: 'lost',
+}
+
+function replaced(counts: Worker['recycled']): string {
+  if (counts === null) return '–'
+  const parts = Object.entries(counts).flatMap(([reason, n]) =>
+    n > 0 ? `${count(n)} ${endings[reason] ?? reason}` : [],
+  )
+  return parts.join(', ') || 'none'
 }
 
 function Requests({ title, requests }: { title: string; requests: readonly Record<string, unknown>[] }) {
