@@ -11,7 +11,7 @@ import { expect } from 'vitest'
 const root = join(import.meta.dirname, '..', '..')
 const bin = join(root, 'bin', 'celeriac.js')
 /** Processes start slowly while other tests have the processors. */
-const patienceMs = 15_000
+const patienceMs = 25_000
 
 export interface Ran {
   readonly code: number

@@ -52,7 +52,7 @@ describeWith('rabbitmq', 'queues on RabbitMQ', () => {
     const broker = await openBroker(`?management=${encodeURIComponent(managementUrl)}`)
 
     // Its statistics are gathered every few seconds.
-    await expect.poll(async () => (await broker.server()).connections, { timeout: 15_000 }).toBeGreaterThan(0)
+    await expect.poll(async () => (await broker.server()).connections, { timeout: 25_000 }).toBeGreaterThan(0)
     const told = await broker.server()
 
     expect(told).toMatchObject({ product: 'RabbitMQ', version: expect.stringMatching(/^\d+\./), fileBytes: null })

@@ -51,11 +51,11 @@ describeWith('rabbitmq', 'results on RabbitMQ', () => {
 
     const results = await Promise.all(range(100).map((n) => double.delay(n)))
 
-    expect(await Promise.all(results.map((result) => result.get({ timeout: '10s' })))).toEqual(
+    expect(await Promise.all(results.map((result) => result.get({ timeout: '25s' })))).toEqual(
       range(100).map((n) => 2 * n),
     )
     const failed = await sender.remote<[], void>('fail').applyAsync([], {})
-    await expect(failed.get({ timeout: '10s' })).rejects.toMatchObject({ code: 'TASK_FAILED', type: 'TypeError' })
+    await expect(failed.get({ timeout: '25s' })).rejects.toMatchObject({ code: 'TASK_FAILED', type: 'TypeError' })
     expect(await sender.result('never-sent').state()).toBe('UNKNOWN')
   })
 

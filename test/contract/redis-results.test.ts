@@ -121,7 +121,7 @@ describeWith('redis', 'with a server', () => {
       await here.save([resultRecord({ taskId: 'missed', status: 'SUCCESS', fence: 1 })])
       proxy.refuse(false)
 
-      await expect.poll(() => heard, { timeout: 15_000 }).toContain('missed')
+      await expect.poll(() => heard, { timeout: 25_000 }).toContain('missed')
       expect(heard).not.toContain('unsaved')
       await here.save([resultRecord({ taskId: 'unsaved' })])
       await expect.poll(() => heard).toContain('unsaved')
@@ -155,7 +155,7 @@ describeWith('redis', 'with a server', () => {
       await own.kill()
       await own.restart()
       const subscribers = () => raw(own, (redis) => redis.pubsub('NUMSUB', metaKey('restarted')))
-      await expect.poll(async () => (await subscribers())[1], { timeout: 10_000 }).toBe(1)
+      await expect.poll(async () => (await subscribers())[1], { timeout: 25_000 }).toBe(1)
       await other.save([resultRecord({ taskId: 'restarted', status: 'SUCCESS', fence: 1 })])
 
       await expect.poll(() => heard).toEqual(['SUCCESS'])

@@ -50,7 +50,7 @@ describe('celeriac bench', () => {
     const bench = shop.start(...onFulfil, ...ownWorkers, '--value', '{"id":"A"}', '--rate', '20/s', '--for', '10m')
     await bench.says(/workers +1 worker of picking with 4 slots, 1 worker of packing with 2 slots/)
     const stats = async () => (await shop.run('inspect', 'stats', '-A', 'app.ts', '--json')).stdout
-    await expect.poll(stats, { timeout: 15_000 }).toMatch(/"pack":\d/) // It has run some.
+    await expect.poll(stats, { timeout: 25_000 }).toMatch(/"pack":\d/) // It has run some.
 
     bench.process.kill('SIGINT')
 

@@ -31,7 +31,7 @@ describe('celeriac monitor', () => {
     await shop.worker('-E')
     await shop.run('call', 'add', '-A', 'app.ts', '--args', '[1, 2]', '--wait')
 
-    await expect.poll(async () => (await get(url, '/tasks?state=SUCCESS')).tasks, { timeout: 15_000 }).toHaveLength(1)
+    await expect.poll(async () => (await get(url, '/tasks?state=SUCCESS')).tasks, { timeout: 25_000 }).toHaveLength(1)
     expect((await fetch(`${url}/healthz`)).status).toBe(200)
     expect(await (await fetch(url, { headers: { accept: 'text/html' } })).text()).toMatch(/<title>/)
     monitor.process.kill('SIGINT')
@@ -85,7 +85,7 @@ describe('celeriac dev', () => {
     const url = await urlOf(dev)
 
     await expect
-      .poll(async () => (await get(url, '/tasks?name=small&state=SUCCESS')).tasks.length, { timeout: 15_000 })
+      .poll(async () => (await get(url, '/tasks?name=small&state=SUCCESS')).tasks.length, { timeout: 25_000 })
       .toBeGreaterThan(1)
     expect(await get(url, '/schedules')).toMatchObject([{ name: 'often', task: 'small' }])
     shop.write('app.ts', `${scheduled}\n// changed\n`)

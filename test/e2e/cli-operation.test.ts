@@ -9,7 +9,7 @@ import { eventTopic } from '../../src/broker/bus.ts'
 import { demoApp, type Running, Workshop } from '../cli/workshop.ts'
 import { buildPackage } from './processes.ts'
 
-const patience = { timeout: 15_000 }
+const patience = { timeout: 25_000 }
 
 let shop: Workshop
 let app: Celeriac
@@ -34,7 +34,7 @@ const readyAgain = (worker: Running, times: number): PromiseLike<void> =>
 
 const sum = async (): Promise<unknown> => {
   const result = await app.remote<[number, number], number>('add').delay(1, 2)
-  return result.get({ timeout: '15s' })
+  return result.get({ timeout: '25s' })
 }
 
 const waiting = async (queue: string): Promise<number | undefined> => {
@@ -97,7 +97,7 @@ describe('a signal', () => {
     shop.write('b.end', '')
     await readyAgain(worker, 2)
 
-    expect(await held.get({ timeout: '15s' })).toBe('held')
+    expect(await held.get({ timeout: '25s' })).toBe('held')
     expect(await sum()).toBe(103)
     expect(readFileSync(join(shop.folder, 'worker.pid'), 'utf8')).toBe(`${worker.process.pid}\n`)
 
@@ -250,7 +250,7 @@ describe('celeriac dev', () => {
     const held = await app.remote<[string], string>('hold').delay('d')
     await appears('d.running')
     shop.write('d.end', '')
-    await held.get({ timeout: '15s' })
+    await held.get({ timeout: '25s' })
 
     dev.process.kill('SIGTERM')
 

@@ -13,7 +13,7 @@ beforeEach(async () => {
 afterEach(() => shop.close())
 
 const appears = (name: string): PromiseLike<void> =>
-  expect.poll(() => existsSync(join(shop.folder, name)), { timeout: 15_000 }).toBe(true)
+  expect.poll(() => existsSync(join(shop.folder, name)), { timeout: 25_000 }).toBe(true)
 
 const queueNamed = async (name: string): Promise<unknown> =>
   (await shop.json<{ queue: string }[]>('queue', 'list', '-A', 'app.ts')).find(({ queue }) => queue === name)

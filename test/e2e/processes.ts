@@ -59,11 +59,11 @@ export function start(
 }
 
 /** Resolves once the program has said it. */
-export async function hears(program: Program, text: string, timeout = 10_000): Promise<void> {
+export async function hears(program: Program, text: string, timeout = 25_000): Promise<void> {
   await until(() => program.said.includes(text), timeout)
 }
 
-export function until(condition: () => boolean | Promise<boolean>, timeout = 10_000): Promise<unknown> {
+export function until(condition: () => boolean | Promise<boolean>, timeout = 25_000): Promise<unknown> {
   return vi.waitUntil(condition, { interval: 10, timeout })
 }
 

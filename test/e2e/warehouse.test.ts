@@ -94,7 +94,7 @@ describe('npm start', () => {
       await warehouse.says(/mine-1: warehouse\.deliver done/)
       const monitorUrl = /In a browser: (\S+)/.exec(warehouse.said())?.[1]
       const seen = async () => (await fetch(`${monitorUrl}/api/v1/tasks?name=warehouse.deliver&text=mine-1`)).json()
-      await expect.poll(seen, { timeout: 10_000 }).toMatchObject({ tasks: [{ state: 'SUCCESS' }] })
+      await expect.poll(seen, { timeout: 25_000 }).toMatchObject({ tasks: [{ state: 'SUCCESS' }] })
       expect(await (await progress?.())?.json()).toMatchObject({
         steps: [{ name: 'warehouse.pick' }, { name: 'warehouse.pack' }, { name: 'warehouse.deliver' }],
       })
@@ -102,7 +102,7 @@ describe('npm start', () => {
       expect((await emptyShelf?.())?.status).toBe(202)
       await warehouse.says(/mine-3: warehouse\.pick OutOfStock/)
       expect(await queues?.()).toContain('delivering')
-      await expect.poll(() => letters?.(), { timeout: 10_000 }).toContain('OutOfStock')
+      await expect.poll(() => letters?.(), { timeout: 25_000 }).toContain('OutOfStock')
       expect((await restock?.())?.status).toBe(200)
       await redrive?.()
       await warehouse.says(/mine-3: warehouse\.deliver done/)

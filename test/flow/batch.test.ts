@@ -151,7 +151,7 @@ describe.each(brokers)('a batch on $broker', ({ url }) => {
 
     const result = await chord(group(range(4).map((n) => square.s(n))), total.s()).delay()
 
-    expect(await result.get({ timeout: '5s' })).toBe(0 + 1 + 4 + 9)
+    expect(await result.get({ timeout: '25s' })).toBe(0 + 1 + 4 + 9)
   })
 
   it('takes its calls from Python too, with positional and with keyword arguments', async () => {
@@ -352,7 +352,7 @@ describe('whatever comes in whatever order', () => {
         })
         const worker = await app.worker({ concurrency, ...(prefetch !== undefined && { prefetch }) })
         const results = await work.delayMany(keys.map((key, n) => [{ key, n }]))
-        await Promise.all(results.map((result) => result.get({ timeout: '5s' })))
+        await Promise.all(results.map((result) => result.get({ timeout: '25s' })))
         await worker.stop()
 
         expect(

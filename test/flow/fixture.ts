@@ -53,8 +53,8 @@ export function recordingLogger(): { logger: Logger; lines: string[] } {
   return { lines, logger: { debug: ignore, info: record('info'), warn: record('warn'), error: record('error') } }
 }
 
-/** Resolves once the condition holds; fails the test after five seconds. */
-export function until(condition: () => boolean | Promise<boolean>, timeout = 5_000): Promise<unknown> {
+/** Resolves once the condition holds. A limit that is reached means something hangs: loaded machines are slow. */
+export function until(condition: () => boolean | Promise<boolean>, timeout = 25_000): Promise<unknown> {
   return vi.waitUntil(condition, { interval: 5, timeout })
 }
 

@@ -67,7 +67,7 @@ describe.each(brokers)('limits of a task on $broker', ({ url }) => {
     await app.worker()
 
     const results = await task.delayMany(range(8).map((n): [number] => [n]))
-    await Promise.all(results.map((result) => result.get({ timeout: '10s' })))
+    await Promise.all(results.map((result) => result.get({ timeout: '25s' })))
 
     expect(retries).toEqual(range(8).map(() => 0))
   })
@@ -81,7 +81,7 @@ describe.each(brokers)('limits of a task on $broker', ({ url }) => {
 
     const customers = range(20).map((n) => `${n % 2}`)
     const results = await serve(apps[0] as Celeriac).delayMany(customers.map((customer): [string] => [customer]))
-    await Promise.all(results.map((result) => result.get({ timeout: '15s' })))
+    await Promise.all(results.map((result) => result.get({ timeout: '25s' })))
 
     expect(served.sort()).toEqual(customers.sort())
   })
@@ -98,7 +98,7 @@ describe.each(brokers)('limits of a task on $broker', ({ url }) => {
     for (const app of apps) await app.worker()
 
     const results = await serve(apps[0] as Celeriac).delayMany(range(24).map((n): [string] => [`${n % 2}`]))
-    await Promise.all(results.map((result) => result.get({ timeout: '15s' })))
+    await Promise.all(results.map((result) => result.get({ timeout: '25s' })))
 
     expect(most).toBe(2)
   })
@@ -114,7 +114,7 @@ describe.each(brokers)('limits of a task on $broker', ({ url }) => {
 
     expect(worker.health().running).toBe(1)
     door.open()
-    await Promise.all(results.map((result) => result.get({ timeout: '15s' })))
+    await Promise.all(results.map((result) => result.get({ timeout: '25s' })))
   })
 
   it('a unique call is sent once, and the others are given its result', async () => {
@@ -178,7 +178,7 @@ describe.each(brokers)('limits of a task on $broker', ({ url }) => {
     await until(() => failed >= 5) // Three that opened it, and probes.
     expect(lines).toContain('warn: failed so often in a row that it is left alone for a while')
     isBroken = false
-    await Promise.all(results.map((result) => result.get({ timeout: '15s' })))
+    await Promise.all(results.map((result) => result.get({ timeout: '25s' })))
 
     // Twelve calls with a retry each ten milliseconds would have burnt many more.
     expect(retries.reduce((sum, n) => sum + n, 0)).toBe(failed)

@@ -19,7 +19,7 @@ describe.each(brokers)('asking the workers on $broker', ({ url }) => {
   it('gathers the answer of each by its node name', async () => {
     const { app } = await fleet([{ 'w1@h1': pong }, { 'w2@h1': pong }], { broker: url() })
 
-    const replies = await app.control.inspect({ timeout: '300ms' }).ping()
+    const replies = await app.control.inspect({ timeout: '1s' }).ping()
 
     expect(replies).toEqual({ 'w1@h1': pong, 'w2@h1': pong })
   })

@@ -116,7 +116,7 @@ describe.each(brokers)('a result, on $broker', ({ url }) => {
     expect(error.message).toBe(
       `task ${result.id} had not ended after 20ms; it may still be waiting or running (state: PENDING)`,
     )
-    expect(await result.get({ timeout: '5s' })).toBe(5)
+    expect(await result.get({ timeout: '25s' })).toBe(5)
   })
 
   it('is waited for until the signal aborts, which is then the reason', async () => {

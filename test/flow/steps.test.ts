@@ -94,7 +94,7 @@ describe.each(brokers)('durable steps on $broker', ({ url }) => {
     skipAhead(3_600_000)
     await quick.delay() // Its arrival has the worker look.
 
-    expect(await result.get({ timeout: '15s' })).toBe('awake')
+    expect(await result.get({ timeout: '25s' })).toBe('awake')
     expect(log).toEqual(['run 0 1', 'charge', 'finally', 'run 0 1', 'finally'])
   })
 
@@ -114,7 +114,7 @@ describe.each(brokers)('durable steps on $broker', ({ url }) => {
     skipAhead(3_600_000)
     await quick.delay()
 
-    expect(await result.get({ timeout: '15s' })).toBe('awake')
+    expect(await result.get({ timeout: '25s' })).toBe('awake')
     const [after] = (await app.results?.load([result.id])) ?? []
     expect(after?.fence).toBeGreaterThan(before?.fence as number)
   })
@@ -124,12 +124,18 @@ describe.each(brokers)('durable steps on $broker', ({ url }) => {
     let runs = 0
     const stubborn = app.task('stubborn', { bind: true }, async (ctx) => {
       runs += 1
-      await ctx.sleep('30ms').catch(() => undefined)
+      await ctx.sleep('1h').catch(() => undefined)
       return runs
     })
+    const quick = app.task('quick', () => 'done')
     await app.worker()
 
-    expect(await (await stubborn.delay()).get()).toBe(2)
+    const result = await stubborn.delay()
+    await until(async () => (await depthOf(app))[1] === 1)
+    skipAhead(3_600_000)
+    await quick.delay() // Its arrival has the worker look.
+
+    expect(await result.get()).toBe(2)
   })
 
   it('are revoked while they sleep', async () => {
@@ -149,7 +155,7 @@ describe.each(brokers)('durable steps on $broker', ({ url }) => {
     skipAhead(3_600_000)
     await quick.delay()
 
-    await until(async () => (await result.state()) === 'REVOKED', 15_000)
+    await until(async () => (await result.state()) === 'REVOKED')
     expect(runs).toBe(1)
   })
 })

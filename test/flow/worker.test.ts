@@ -313,7 +313,7 @@ describe('a task with `acksLate: false` whose acknowledgement fails', () => {
 
     await early.delay()
     const second = await early.delay()
-    await second.get({ timeout: '5s' })
+    await second.get({ timeout: '25s' })
 
     expect(runs).toBe(1)
   })
@@ -530,7 +530,7 @@ describe('a task that holds up the event loop', () => {
     await app.worker()
 
     const result = await task.delay()
-    await result.get({ timeout: '10s' })
+    await result.get({ timeout: '25s' })
 
     await until(() => warnings.length === 1)
     expect(warnings).toMatchObject([{ tasks: `compute (${result.id})`, heldMs: expect.any(Number) }])

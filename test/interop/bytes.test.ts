@@ -120,7 +120,7 @@ describeWith(everything, 'the messages we send to Python', () => {
       const pongs = await site.python.run('app.control.broadcast("ping", reply=True, limit=1, timeout=10)')
       expect(pongs).toEqual([{ [worker.name]: { ok: 'pong' } }])
       const last = await site.app.remote<[number, number], number>('py.add').delay(1, 2)
-      expect(await last.get({ timeout: '10s' })).toBe(3)
+      expect(await last.get({ timeout: '25s' })).toBe(3)
       expect(worker.hasEnded).toBe(false)
       expect(worker.said).not.toMatch(/Traceback|Received and deleted|unknown message|DecodeError/i)
     })

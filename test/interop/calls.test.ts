@@ -32,7 +32,7 @@ describeWith(everything, 'calls between Python and TypeScript', () => {
     it.each(Object.entries(values))('carry %s from TypeScript to Python and back', async (_title, args) => {
       const result = await site.app.remote<unknown[], unknown>('py.echo').delay(...args)
 
-      expect(await result.get({ timeout: '10s' })).toEqual({ args, kwargs: {} })
+      expect(await result.get({ timeout: '25s' })).toEqual({ args, kwargs: {} })
     })
 
     it('give a TypeScript task the keyword arguments of Python as its last parameter', async () => {
@@ -48,8 +48,8 @@ describeWith(everything, 'calls between Python and TypeScript', () => {
       const called = await echo.applyAsync([1], { kwargs })
       const chained = await chain(site.tasks.add.s(1, 2), echo.s().set({ kwargs })).delay()
 
-      expect(await called.get({ timeout: '10s' })).toEqual({ args: [1], kwargs })
-      expect(await chained.get({ timeout: '10s' })).toEqual({ args: [3], kwargs })
+      expect(await called.get({ timeout: '25s' })).toEqual({ args: [1], kwargs })
+      expect(await chained.get({ timeout: '25s' })).toEqual({ args: [3], kwargs })
     })
 
     it('carry whole numbers of any length, which are bigint here', async () => {
@@ -57,7 +57,7 @@ describeWith(everything, 'calls between Python and TypeScript', () => {
       expect(types).toEqual([`bigint ${2n ** 60n}`, `bigint ${-(2n ** 80n)}`])
 
       const result = await site.app.remote<bigint[], string[]>('py.types').delay(2n ** 60n, -(2n ** 80n))
-      expect(await result.get({ timeout: '10s' })).toEqual([`int ${2n ** 60n}`, `int ${-(2n ** 80n)}`])
+      expect(await result.get({ timeout: '25s' })).toEqual([`int ${2n ** 60n}`, `int ${-(2n ** 80n)}`])
     })
 
     it('carry dates as dates where Celery does: from version 5.3 on', async () => {
@@ -67,7 +67,7 @@ describeWith(everything, 'calls between Python and TypeScript', () => {
       expect(received).toBe(isTyped ? 'Date 2026-11-22T16:20:31.678Z' : 'string 2026-11-22T16:20:31.678000Z')
 
       const result = await site.app.remote<[Date], string[]>('py.types').delay(new Date('2026-11-22T16:20:31.678Z'))
-      const [seen] = await result.get({ timeout: '10s' })
+      const [seen] = await result.get({ timeout: '25s' })
       expect(seen).toBe(isTyped ? `datetime ${sent.replace('timezone', 'datetime.timezone')}` : `dict ${asDict}`)
     })
 
@@ -86,7 +86,7 @@ describeWith(everything, 'calls between Python and TypeScript', () => {
         softTimeLimit: '20s',
         headers: { mine: 'grüße' },
       })
-      const seen = await result.get({ timeout: '10s' })
+      const seen = await result.get({ timeout: '25s' })
       expect(seen).toMatchObject({ id: 'order:43', root_id: 'order:43', parent_id: null, mine: 'grüße' })
       expect(seen).toMatchObject({ retries: 0, timelimit: [30, 20] })
     })
@@ -98,14 +98,14 @@ describeWith(everything, 'calls between Python and TypeScript', () => {
 
         const result = await request.applyAsync([], { headers: { mine: { number, list: [number] } } })
 
-        expect(await result.get({ timeout: '10s' })).toMatchObject({ mine: { number, list: [number] } })
+        expect(await result.get({ timeout: '25s' })).toMatchObject({ mine: { number, list: [number] } })
       },
     )
 
     it('arrive one each when many are sent at once', async () => {
       const add = site.app.remote<[number, number], number>('py.add')
       const toPython = await add.delayMany(Array.from({ length: 100 }, (_, n): [number, number] => [n, 1]))
-      const sums = await Promise.all(toPython.map((result) => result.get({ timeout: '15s' })))
+      const sums = await Promise.all(toPython.map((result) => result.get({ timeout: '25s' })))
       expect(sums).toEqual(Array.from({ length: 100 }, (_, n) => n + 1))
 
       const back = await site.python.run('[r.get(timeout=10) for r in [send("ts.add", n, 1) for n in range(100)]]')

@@ -25,7 +25,7 @@ describeWith(everything, 'canvases of Python and TypeScript', () => {
 
         const canvas = compose({ add: binary('add'), mul: binary('mul'), xsum }) as Signature<[], unknown>
 
-        expect(await (await canvas.delay()).get({ timeout: '15s' })).toEqual(value)
+        expect(await (await canvas.delay()).get({ timeout: '25s' })).toEqual(value)
       })
     })
 
@@ -102,7 +102,7 @@ describeWith(everything, 'canvases of Python and TypeScript', () => {
       const { add, sum } = site.tasks
       const pyAdd = site.app.remote<[number, number], number>('py.add')
       const pySum = site.app.remote<[number[]], number>('py.sum')
-      const get = { timeout: '15s' } as const
+      const get = { timeout: '25s' } as const
 
       expect(await (await chord([add.s(1, 2), pyAdd.s(3, 4), add.s(5, 6)], pySum.s()).delay()).get(get)).toBe(21)
       expect(await (await chord([pyAdd.s(1, 2), pyAdd.s(3, 4)], sum.s()).delay()).get(get)).toBe(10)
@@ -140,10 +140,10 @@ describeWith(everything, 'canvases of Python and TypeScript', () => {
 
       expect(
         await (await chord(header, (echo as Task<[unknown], unknown[], [unknown]>).s()).delay()).get({
-          timeout: '15s',
+          timeout: '25s',
         }),
       ).toEqual([[2, [4, 6], [3, 4]]])
-      expect((await (await chord(header, pyEcho.s()).delay()).get({ timeout: '15s' })).args).toEqual([
+      expect((await (await chord(header, pyEcho.s()).delay()).get({ timeout: '25s' })).args).toEqual([
         [2, [4, 6], [3, 4]],
       ])
       expect(
@@ -163,8 +163,8 @@ describeWith(everything, 'canvases of Python and TypeScript', () => {
       const whatever = echo as Task<[unknown], unknown[], [unknown]>
       const settling = await chord([fail.s('x'), chain(slow, add.s(1))], whatever.s(), { onError: 'settle' }).delay()
 
-      expect(await cancelling.get({ timeout: '15s' })).toBe(7)
-      expect(await settling.get({ timeout: '15s' })).toMatchObject([
+      expect(await cancelling.get({ timeout: '25s' })).toBe(7)
+      expect(await settling.get({ timeout: '25s' })).toMatchObject([
         [
           { status: 'rejected', reason: { type: 'TypeError' } },
           { status: 'fulfilled', value: 6 },
@@ -175,7 +175,7 @@ describeWith(everything, 'canvases of Python and TypeScript', () => {
     it('results are read by the other side', async () => {
       const { add, sum } = site.tasks
       const result = await chord([add.s(1, 2), add.s(3, 4)], sum.s()).delay()
-      await result.get({ timeout: '15s' })
+      await result.get({ timeout: '25s' })
       const saved = await group(add.s(1, 1), group(add.s(2, 2))).delay()
       await saved.save()
 
@@ -186,7 +186,7 @@ describeWith(everything, 'canvases of Python and TypeScript', () => {
 theirs = group(s("ts.add", 1, 1), s("py.add", 2, 2)).apply_async()
 theirs.save()
 theirs.id`)
-      expect(await (await site.app.group(theirs))?.get({ timeout: '15s' })).toEqual([2, 4])
+      expect(await (await site.app.group(theirs))?.get({ timeout: '25s' })).toEqual([2, 4])
     })
 
     it.each([

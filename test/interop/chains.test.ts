@@ -27,7 +27,7 @@ describeWith(everything, 'pipelines of Python and TypeScript', () => {
 
       const result = await chain(add.s(1, 2), pyAdd.s(3), add.s(4), pyAdd.s(5)).delay()
 
-      expect(await result.get({ timeout: '10s' })).toBe(15)
+      expect(await result.get({ timeout: '25s' })).toBe(15)
     })
 
     it('keep the ids of the first step and of the step before', async () => {

@@ -50,8 +50,8 @@ describeWith(everything, 'the bus beside Python', () => {
     it("hears a Python worker's coming and its heartbeats", async () => {
       const heardOf = (topic: string) => early.find((message) => message.topic === topic)
 
-      await expect.poll(() => heardOf('celeryev.worker.online'), { timeout: 10_000 }).toBeDefined()
-      await expect.poll(() => heardOf('celeryev.worker.heartbeat'), { timeout: 10_000 }).toBeDefined()
+      await expect.poll(() => heardOf('celeryev.worker.online'), { timeout: 25_000 }).toBeDefined()
+      await expect.poll(() => heardOf('celeryev.worker.heartbeat'), { timeout: 25_000 }).toBeDefined()
 
       expect(heardOf('celeryev.worker.heartbeat')).toMatchObject({
         payload: { type: 'worker-heartbeat', hostname: worker.name, sw_ident: 'py-celery', clock: expect.any(Number) },
@@ -144,11 +144,11 @@ describeWith(everything, 'the bus beside Python', () => {
         await bus.publish('celeryev.worker.heartbeat', heartbeat, { hostname: common.hostname })
         return site.python.run('sum(event["hostname"] == "ts@localhost" for event in heard)')
       }
-      await expect.poll(hears, { timeout: 10_000 }).toBeGreaterThan(0)
+      await expect.poll(hears, { timeout: 25_000 }).toBeGreaterThan(0)
       await bus.publish('celeryev.task.multi', started, { hostname: common.hostname })
 
       const tasks = () => site.python.run('[event["uuid"] for event in heard if event["type"] == "task-started"]')
-      await expect.poll(tasks, { timeout: 10_000 }).toEqual(['task-1', 'task-2'])
+      await expect.poll(tasks, { timeout: 25_000 }).toEqual(['task-1', 'task-2'])
       expect(worker.hasEnded).toBe(false)
     })
   })

@@ -105,7 +105,7 @@ describeWith(everything, "Celery's tools on our workers", () => {
         [result.id]: ['active', { id: result.id }],
       })
       gate.open()
-      await result.get({ timeout: '10s' })
+      await result.get({ timeout: '25s' })
       expect(await inspect<{ total: object }>('stats')).toMatchObject({
         total: { 'both.hold': expect.any(Number) },
         pid: process.pid,
@@ -123,7 +123,7 @@ describeWith(everything, "Celery's tools on our workers", () => {
 
       const later = await site.newApp().worker({ queues: ['ts'], name: 'later@here', remoteControl: true })
 
-      await expect.poll(() => result.state(), { timeout: 10_000 }).toBe('REVOKED')
+      await expect.poll(() => result.state(), { timeout: 25_000 }).toBe('REVOKED')
       expect(later.health().processed).toBe(0)
       await later.stop()
       await worker.addQueue('ts')
@@ -136,7 +136,7 @@ describeWith(everything, "Celery's tools on our workers", () => {
       expect(await control(`revoke('${result.id}', terminate=True)`)).toEqual({ ok: `terminate: ${result.id}` })
       expect(await control(`terminate('nobody')`)).toEqual({ ok: 'terminate: tasks unknown' })
 
-      await expect.poll(() => result.state(), { timeout: 10_000 }).toBe('REVOKED')
+      await expect.poll(() => result.state(), { timeout: 25_000 }).toBe('REVOKED')
       if (transport === 'redis') {
         // On RabbitMQ results travel to the caller alone.
         const type = await site.python.run('type(app.AsyncResult(id).result).__name__', { id: result.id })
@@ -154,8 +154,8 @@ describeWith(everything, "Celery's tools on our workers", () => {
       const stamped = await site.tasks.echo.applyAsync(['x'], { headers: { tenant: 'acme' } })
       const other = await site.tasks.echo.applyAsync(['y'], { headers: { tenant: 'other' } })
 
-      expect(await other.get({ timeout: '10s' })).toEqual(['y'])
-      await expect.poll(() => stamped.state(), { timeout: 10_000 }).toBe('REVOKED')
+      expect(await other.get({ timeout: '25s' })).toEqual(['y'])
+      await expect.poll(() => stamped.state(), { timeout: 25_000 }).toBe('REVOKED')
     })
 
     it('takes new limits, sizes and queues', async () => {
@@ -193,21 +193,21 @@ describeWith(everything, "Celery's tools on our workers", () => {
       const heard = <T>(code: string): Promise<T> => site.python.run<T>(code)
       await expect
         .poll(() => heard('any(e["type"] == "worker-heartbeat" and e["hostname"] == "ts1@here" for e in heard)'), {
-          timeout: 10_000,
+          timeout: 25_000,
         })
         .toBe(true)
 
       const good = await site.tasks.add.delay(1, 2)
       const bad = await site.tasks.fail.delay('on purpose')
-      await good.get({ timeout: '10s' })
-      await bad.get({ timeout: '10s' }).catch(() => undefined)
+      await good.get({ timeout: '25s' })
+      await bad.get({ timeout: '25s' }).catch(() => undefined)
 
       const typesOf = (id: string) => heard<string[]>(`[e["type"] for e in heard if e.get("uuid") == "${id}"]`)
       await expect
-        .poll(() => typesOf(good.id), { timeout: 10_000 })
+        .poll(() => typesOf(good.id), { timeout: 25_000 })
         .toEqual(['task-received', 'task-started', 'task-succeeded'])
       await expect
-        .poll(() => typesOf(bad.id), { timeout: 10_000 })
+        .poll(() => typesOf(bad.id), { timeout: 25_000 })
         .toEqual(['task-received', 'task-started', 'task-failed'])
       const [received, , succeeded] = await heard<Record<string, unknown>[]>(
         `[{k: v for k, v in e.items() if k != "local_received"} for e in heard if e.get("uuid") == "${good.id}"]`,
@@ -226,11 +226,11 @@ describeWith(everything, "Celery's tools on our workers", () => {
     it('is pinged while a task holds up its event loop', async () => {
       const program = startFixture(site.url)
       onTestFinished(() => void program.kill('SIGKILL'))
-      await expect.poll(() => program.said, { timeout: 15_000 }).toContain('answering')
+      await expect.poll(() => program.said, { timeout: 25_000 }).toContain('answering')
       const block = site.newApp().remote<[number], void>('block', { queue: 'blocked' })
 
       await block.delay(4_000)
-      await expect.poll(() => program.said, { timeout: 10_000 }).toContain('blocking')
+      await expect.poll(() => program.said, { timeout: 25_000 }).toContain('blocking')
       const replies = await site.python.run(`app.control.inspect(destination=['held@here'], timeout=3).ping()`)
 
       expect(replies).toEqual({ 'held@here': { ok: 'pong' } })
@@ -242,7 +242,7 @@ describeWith(everything, "Celery's tools on our workers", () => {
 
       await site.python.run(`app.control.shutdown(destination=['other@here'])`)
 
-      await expect.poll(() => other.stopping.aborted, { timeout: 10_000 }).toBe(true)
+      await expect.poll(() => other.stopping.aborted, { timeout: 25_000 }).toBe(true)
       expect(worker.stopping.aborted).toBe(false)
     })
   })

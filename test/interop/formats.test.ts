@@ -36,7 +36,7 @@ describeWith(everything, 'bodies between Python and TypeScript', () => {
     ] as const)('of ours as %s are read by Python', async (_title, options) => {
       const result = await site.app.remote<unknown[], unknown>('py.echo').applyAsync(args, options)
 
-      expect(await result.get({ timeout: '10s' })).toEqual({ args, kwargs: {} })
+      expect(await result.get({ timeout: '25s' })).toEqual({ args, kwargs: {} })
     })
 
     it('as pickle are not read, and kept with the dead letters with what to do', async () => {

@@ -45,7 +45,7 @@ outcome`)
     it('a failure in Python is thrown here, with its class, message and traceback', async () => {
       const result = await site.app.remote<[], never>('py.fail').delay()
 
-      const error = await result.get({ timeout: '10s' }).catch((reason: TaskFailedError) => reason)
+      const error = await result.get({ timeout: '25s' }).catch((reason: TaskFailedError) => reason)
 
       expect(error).toMatchObject({ code: 'TASK_FAILED', type: 'ValueError', message: 'no good: ä builtin' })
       expect((error as TaskFailedError).traceback).toContain('service.py')
@@ -54,7 +54,7 @@ outcome`)
     it("a failure of Python's own class is thrown here under its name", async () => {
       const result = await site.app.remote<[string], never>('py.fail').delay('own')
 
-      await expect(result.get({ timeout: '10s' })).rejects.toMatchObject({ type: 'Refused', message: 'order, 7' })
+      await expect(result.get({ timeout: '25s' })).rejects.toMatchObject({ type: 'Refused', message: 'order, 7' })
     })
 
     it('retries of either side are its own affair; the caller sees the state and then the value', async () => {
@@ -71,7 +71,7 @@ outcome`)
       expect(await failureIn('send("ts.flaky", 9)')).toMatchObject({ state: 'FAILURE', text: 'failure 4' })
 
       const result = await site.app.remote<[number], number>('py.flaky').delay(9)
-      await expect(result.get({ timeout: '10s' })).rejects.toMatchObject({ type: 'ValueError', message: 'failure 4' })
+      await expect(result.get({ timeout: '25s' })).rejects.toMatchObject({ type: 'ValueError', message: 'failure 4' })
     })
 
     it('tasks that keep no result run all the same', async () => {
@@ -108,7 +108,7 @@ describeWith(['redis-server', 'python'], 'what is stored of a task', () => {
     const id = await site.python.run<string>('result = send("ts.add", 1, 2); result.get(timeout=10); result.id')
     const called = await site.app.remote<[number, number], number>('py.add').delay(3, 4)
 
-    expect(await site.app.result(id).get({ timeout: '10s' })).toBe(3)
+    expect(await site.app.result(id).get({ timeout: '25s' })).toBe(3)
     expect(await site.python.run('AsyncResult(given).get(timeout=10)', { given: called.id })).toBe(7)
   })
 })

@@ -168,6 +168,6 @@ async function onRabbitmq({ maxPriority, resultsOnRedis = false }: SiteOptions):
   return { url: `${url}${priorities}`, results: redis ?? true, backend: redis ?? 'rpc://', waiting }
 }
 
-export function until(condition: () => boolean | Promise<boolean>, timeout = 15_000): Promise<unknown> {
+export function until(condition: () => boolean | Promise<boolean>, timeout = 25_000): Promise<unknown> {
   return vi.waitUntil(condition, { interval: 10, timeout })
 }

@@ -47,17 +47,17 @@ for (const { broker: kind, url, needs } of brokers) {
       const { get, post } = await monitoring(broker)
       const { app, runs, queue } = await floor(broker)
       const { id } = await note(app).delay('one', { deep: [1, null, true] })
-      await until(async () => (await get(`/tasks?id=${id}&state=SUCCESS`)).tasks.length === 1, 15_000)
+      await until(async () => (await get(`/tasks?id=${id}&state=SUCCESS`)).tasks.length === 1)
 
       const again = await post(`/tasks/${id}/retry`, {})
       const edited = await post(`/tasks/${id}/retry`, { args: ['two'] })
 
-      await until(() => runs.length === 3, 15_000)
+      await until(() => runs.length === 3)
       expect(again).toMatchObject({ how: 'sent' })
       expect(edited.id).not.toBe(again.id)
       expect(runs).toEqual(expect.arrayContaining([['one', { deep: [1, null, true] }], ['two']]))
       expect(runs.filter((args) => JSON.stringify(args) === '["one",{"deep":[1,null,true]}]')).toHaveLength(2)
-      await until(async () => (await get(`/tasks?queue=${queue}&state=SUCCESS`)).tasks.length === 3, 15_000)
+      await until(async () => (await get(`/tasks?queue=${queue}&state=SUCCESS`)).tasks.length === 3)
     })
 
     it('dead letters that are alike go back together, or are dropped', async () => {
@@ -65,7 +65,7 @@ for (const { broker: kind, url, needs } of brokers) {
       const { get, post } = await monitoring(broker)
       const { app, runs, queue } = await floor(broker)
       for (const what of ['bread', 'milk']) for (let n = 0; n < 3; n += 1) await note(app).delay('fail', what)
-      await until(async () => (await get(`/dead-letters?queue=${queue}`)).length === 6, 15_000)
+      await until(async () => (await get(`/dead-letters?queue=${queue}`)).length === 6)
 
       const [group] = await get(`/dead-letters/groups?queue=${queue}`)
       expect(group).toMatchObject({ task: 'note', type: 'RangeError', count: 6, queue })
@@ -75,13 +75,13 @@ for (const { broker: kind, url, needs } of brokers) {
 
       expect(dry).toEqual({ count: 6, job: null })
       await until(() => runs.filter((args) => JSON.stringify(args) === '["mended"]').length === 6, 20_000)
-      await until(async () => (await get(`/jobs/${redriven.job.id}`)).state === 'done', 15_000)
+      await until(async () => (await get(`/jobs/${redriven.job.id}`)).state === 'done')
       expect(await get(`/jobs/${redriven.job.id}`)).toMatchObject({ done: 6, failed: 0 })
 
       await note(app).delay('fail', 'eggs')
-      await until(async () => (await get(`/dead-letters?queue=${queue}`)).length === 1, 15_000)
+      await until(async () => (await get(`/dead-letters?queue=${queue}`)).length === 1)
       const { job } = await post('/dead-letters/discard', { letters: { queue } })
-      await until(async () => (await get(`/jobs/${job.id}`)).state === 'done', 15_000)
+      await until(async () => (await get(`/jobs/${job.id}`)).state === 'done')
       expect(await get(`/dead-letters?queue=${queue}`)).toEqual([])
     })
 
@@ -91,16 +91,16 @@ for (const { broker: kind, url, needs } of brokers) {
       const { app, runs, queue } = await floor(broker)
       await note(app).delay('first')
       await until(() => runs.length === 1)
-      await until(async () => (await ask('get', `/queues/${queue}`)).status === 200, 15_000)
+      await until(async () => (await ask('get', `/queues/${queue}`)).status === 200)
 
       await post(`/queues/${queue}/pause`)
       const paused = await get(`/queues/${queue}`)
       await note(app).delay('held')
-      await until(async () => (await get(`/queues/${queue}`)).ready === 1, 15_000)
+      await until(async () => (await get(`/queues/${queue}`)).ready === 1)
       const held = runs.length
       const messages = own.broker.capabilities.silentPeek ? await get(`/queues/${queue}/messages`) : undefined
       await post(`/queues/${queue}/resume`)
-      await until(() => runs.length === 2, 15_000)
+      await until(() => runs.length === 2)
 
       expect(paused.paused).toBe(true)
       expect(held).toBe(1)
@@ -110,7 +110,7 @@ for (const { broker: kind, url, needs } of brokers) {
 
       await post(`/queues/${queue}/pause`)
       for (let n = 0; n < 3; n += 1) await note(app).delay('dropped')
-      await until(async () => (await get(`/queues/${queue}`)).ready === 3, 15_000)
+      await until(async () => (await get(`/queues/${queue}`)).ready === 3)
       expect(await post(`/queues/${queue}/purge`, { confirm: queue })).toEqual({ purged: 3 })
       await post(`/queues/${queue}/resume`)
     })
@@ -121,20 +121,20 @@ for (const { broker: kind, url, needs } of brokers) {
       const { app, worker, queue, runs } = await floor(broker, 2)
       const path = `/workers/${encodeURIComponent(worker.name)}`
       const known = async () => (await get('/workers')).find(({ name }: { name: string }) => name === worker.name)
-      await until(async () => (await known())?.concurrency === 2, 15_000)
+      await until(async () => (await known())?.concurrency === 2)
 
       expect(await post(`${path}/grow`, { n: 3 })).toMatchObject({ done: true })
-      await until(async () => (await known()).concurrency === 5, 15_000)
+      await until(async () => (await known()).concurrency === 5)
       expect(await post(`${path}/shrink`, { n: 2 })).toMatchObject({ done: true })
-      await until(async () => (await known()).concurrency === 3, 15_000)
+      await until(async () => (await known()).concurrency === 3)
 
       const second = unique('second')
       expect(await post(`${path}/add-consumer`, { queue: second })).toMatchObject({ done: true })
-      await until(async () => (await known()).queues.includes(second), 15_000)
+      await until(async () => (await known()).queues.includes(second))
       await note(app).applyAsync(['elsewhere'], { queue: second })
-      await until(() => runs.length === 1, 15_000)
+      await until(() => runs.length === 1)
       expect(await post(`${path}/cancel-consumer`, { queue: second })).toMatchObject({ done: true })
-      await until(async () => !(await known()).queues.includes(second), 15_000)
+      await until(async () => !(await known()).queues.includes(second))
 
       expect(await post(`${path}/rate-limit`, { task: 'note', rate: '100/s' })).toMatchObject({ done: true })
       expect(await post(`${path}/time-limit`, { task: 'note', soft: 5, hard: 10 })).toMatchObject({ done: true })
@@ -148,7 +148,7 @@ for (const { broker: kind, url, needs } of brokers) {
       })
 
       await post(`${path}/shutdown`)
-      await until(() => worker.stopping.aborted, 15_000)
+      await until(() => worker.stopping.aborted)
     })
   })
 }

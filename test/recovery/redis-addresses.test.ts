@@ -33,13 +33,13 @@ async function expectWork(url: string): Promise<void> {
     { state: 'delayed', headers: { id: later.id } },
   ])
   const worker = await app.worker()
-  expect(await waiting.get({ timeout: '10s' })).toBe(2)
+  expect(await waiting.get({ timeout: '25s' })).toBe(2)
   const soon = await pick.applyAsync([3], { countdown: '50ms' })
-  expect(await soon.get({ timeout: '10s' })).toBe(4)
+  expect(await soon.get({ timeout: '25s' })).toBe(4)
   const many = await pick.delayMany(range(500).map((order): [number] => [order]))
-  expect(await Promise.all(many.map((result) => result.get({ timeout: '10s' })))).toEqual(range(500).map((n) => n + 1))
+  expect(await Promise.all(many.map((result) => result.get({ timeout: '25s' })))).toEqual(range(500).map((n) => n + 1))
   const chained = await chain(pick.s(4), pack.s()).delay()
-  expect(await chained.get({ timeout: '10s' })).toBe(50)
+  expect(await chained.get({ timeout: '25s' })).toBe(50)
   await worker.stop()
   expect(await app.broker.purge('celery')).toBe(1)
 }
@@ -87,7 +87,7 @@ describeWith('redis-server', 'an application on Redis', () => {
       Promise.all([first, ...others].map((redis) => redis.call('CLUSTER', 'INFO')))
     await expect
       .poll(async () => (await states()).filter((state) => !String(state).includes('cluster_state:ok')), {
-        timeout: 15_000,
+        timeout: 25_000,
       })
       .toEqual([])
 
@@ -104,18 +104,18 @@ describeWith('redis-server', 'an application on Redis', () => {
     const asked = new Redis({ port: sentinel.port, protocol: 2 })
     onTestFinished(() => asked.disconnect())
     await expect
-      .poll(async () => ((await asked.call('SENTINEL', 'REPLICAS', 'shop')) as unknown[]).length, { timeout: 15_000 })
+      .poll(async () => ((await asked.call('SENTINEL', 'REPLICAS', 'shop')) as unknown[]).length, { timeout: 25_000 })
       .toBe(1)
     const url = `sentinel://127.0.0.1:${sentinel.port}/0?master=shop`
     await expectWork(url)
     const shop = await openShop(url)
     const heir = admin(replica)
     await expect
-      .poll(async () => String(await heir.info('replication')), { timeout: 10_000 })
+      .poll(async () => String(await heir.info('replication')), { timeout: 25_000 })
       .toContain('master_link_status:up')
 
     await master.kill()
-    await expect.poll(async () => String(await heir.info('replication')), { timeout: 15_000 }).toContain('role:master')
+    await expect.poll(async () => String(await heir.info('replication')), { timeout: 25_000 }).toContain('role:master')
     await Promise.all(range(20).map((order) => shop.send(order)))
 
     await shop.expectRun(range(20))

@@ -32,7 +32,7 @@ export async function openPage({ scheme = 'light', width = 1280 }: Look = {}): P
   const context = await (await browser).newContext({ viewport: { width, height: 800 }, colorScheme: scheme })
   contexts.push(context)
   const page = await context.newPage()
-  page.setDefaultTimeout(10_000)
+  page.setDefaultTimeout(30_000)
   page.on('pageerror', (error) => problems.add(error.message))
   page.on('console', (message) => {
     if (message.type() === 'error') problems.add(message.text())

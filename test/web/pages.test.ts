@@ -140,7 +140,7 @@ describeWith('chromium', 'the dashboard', () => {
     await dialog.getByLabel('Must last, in seconds').fill('0')
     await confirm(page, 'Save')
 
-    await page.getByText('shop: 1 dead letter (from 1 on)').first().waitFor({ timeout: 15_000 })
+    await page.getByText('shop: 1 dead letter (from 1 on)').first().waitFor({ timeout: 25_000 })
     expectedProblems(/503/)
   })
 

@@ -28,6 +28,8 @@ export interface ApiParts {
   readonly isReadOnly: boolean
 }
 
+/** What a worker that is told something may take to answer, in s. Its answer ends the wait. */
+export const answerWithinS = 5
 const hourMs = 3_600_000
 /** Rates in lists are those of the last minute. */
 export const rateWindowMs = 60_000

@@ -9,7 +9,7 @@ import { CeleriacError } from '../../errors.ts'
 import type { AsyncResult } from '../../result/async-result.ts'
 import { deadSuffix } from '../../send/dead-letters.ts'
 import { definedOnly } from '../api/defined-only.ts'
-import type { ApiParts } from '../api/parts.ts'
+import { type ApiParts, answerWithinS } from '../api/parts.ts'
 import { NotFound } from '../api/route.ts'
 import type { Role } from '../auth/users.ts'
 import type { KnownWorker } from '../collect/workers.ts'
@@ -51,10 +51,9 @@ const sortable = ['name', 'state', 'received', 'started'] as const
 const applyTimeoutS = 60
 
 export function flowerRoutes(parts: ApiParts): FlowerRoute[] {
-  const { app, store, collector, actions, redaction, inspectTimeoutMs } = parts
+  const { app, store, collector, actions, redaction } = parts
   const { control } = app
-  const timeout = inspectTimeoutMs / 1_000
-  const told = (name: string) => ({ destination: [name], timeout, reply: true }) as const
+  const told = (name: string) => ({ destination: [name], timeout: answerWithinS, reply: true }) as const
   const workerOf = (name: string): KnownWorker => {
     const worker = collector.workers.get(name)
     if (worker === undefined) throw new NotFound(`Unknown worker '${name}'`)

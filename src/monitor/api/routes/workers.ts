@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { isErrorReply, isOkReply, type OkReply, type Replies } from '../../../control/replies.ts'
 import type { Role } from '../../auth/users.ts'
 import type { KnownWorker } from '../../collect/workers.ts'
-import { type ApiParts, spanOf } from '../parts.ts'
+import { type ApiParts, answerWithinS, spanOf } from '../parts.ts'
 import { NotFound, type Route, route } from '../route.ts'
 import { NodeName, QueueName, Span, Told, Worker, WorkerDetail } from '../shapes.ts'
 import { workerView } from '../views.ts'
@@ -24,9 +24,8 @@ interface Options {
 }
 
 export function workerRoutes(parts: ApiParts): Route[] {
-  const { app, store, collector, clock, inspectTimeoutMs } = parts
+  const { app, store, collector, clock } = parts
   const { control } = app
-  const timeout = inspectTimeoutMs / 1_000
   const workerOf = (name: string): KnownWorker => {
     const worker = collector.workers.get(name)
     if (worker === undefined) throw new NotFound(`there is no worker '${name}'`)
@@ -43,7 +42,8 @@ export function workerRoutes(parts: ApiParts): Route[] {
       { method: 'post', path: `/workers/:name/${path}`, tag, summary, role, params: ByName, body, reply: Told },
       async ({ params: { name }, body: given }) => {
         workerOf(name)
-        return toldView(await tell(given as z.output<Body>, { destination: [name], timeout, reply: true }))
+        const options = { destination: [name], timeout: answerWithinS, reply: true } as const
+        return toldView(await tell(given as z.output<Body>, options))
       },
     )
   return [
