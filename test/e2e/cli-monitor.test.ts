@@ -1,8 +1,17 @@
-import { statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { Celeriac } from 'celeriac'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { demoApp, type Running, Workshop } from '../cli/workshop.ts'
 import { buildPackage } from './processes.ts'
+
+const noteApp = `
+import { appendFileSync } from 'node:fs'
+import { Celeriac } from 'celeriac'
+
+export const app = new Celeriac('shop', { broker: 'sqlite://tasks.db' })
+app.task('note', { bind: true }, (ctx, n: number) => appendFileSync('notes.txt', n + ' ' + ctx.taskId + '\\n'))
+`
 
 let shop: Workshop
 
@@ -40,6 +49,35 @@ describe('celeriac monitor', () => {
 
     const again = await urlOf(shop.start('monitor', '-b', 'sqlite://tasks.db', '--port', '0'))
     expect((await get(again, '/tasks')).tasks).toMatchObject([{ name: 'add', state: 'SUCCESS', result: '3' }])
+  })
+
+  it('goes on with what it does to many tasks after it was killed', { timeout: 90_000 }, async () => {
+    shop.write('app.ts', noteApp)
+    const monitor = shop.start('monitor', '-A', 'app.ts', '--port', '0')
+    const url = await urlOf(monitor)
+    await shop.worker('-E')
+    await using app = new Celeriac('shop', { broker: `sqlite://${join(shop.folder, 'tasks.db')}` })
+    await app.remote('note').delayMany(Array.from({ length: 40 }, (_, n) => [n]))
+    const succeeded = async () => (await get(url, '/tasks/count?state=SUCCESS')).count
+    await expect.poll(succeeded, { timeout: 25_000 }).toBe(40)
+    await fetch(`${url}/api/v1/tasks/bulk`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ action: 'retry', filter: {}, perSecond: 10 }),
+    })
+    await expect.poll(async () => (await get(url, '/jobs'))[0].done, { timeout: 25_000 }).toBeGreaterThan(5)
+
+    monitor.process.kill('SIGKILL')
+    await monitor.ended
+    const again = await urlOf(shop.start('monitor', '-A', 'app.ts', '--port', '0'))
+
+    const [job] = await get(again, '/jobs')
+    expect(job).toMatchObject({ state: 'running', total: 40 })
+    expect(job.done).toBeLessThan(40)
+    const jobNow = () => get(again, `/jobs/${job.id}`)
+    await expect.poll(jobNow, { timeout: 25_000 }).toMatchObject({ state: 'done', done: 40, failed: 0 })
+    const notes = () => readFileSync(join(shop.folder, 'notes.txt'), 'utf8').trim().split('\n')
+    await expect.poll(() => new Set(notes()).size, { timeout: 25_000 }).toBe(80)
   })
 
   it('asks for users that were added to its file', async () => {

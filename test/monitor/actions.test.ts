@@ -258,7 +258,7 @@ describe('many tasks', () => {
     await fetch(`${first.url}/api/v1/tasks/bulk`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ action: 'retry', filter: {}, perSecond: 50 }),
+      body: JSON.stringify({ action: 'retry', filter: {}, perSecond: 10 }),
     })
     await until(() => runs.length >= 25)
 
