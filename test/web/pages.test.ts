@@ -123,11 +123,14 @@ describeWith('chromium', 'the dashboard', () => {
     await see(page, `${fleet.url}/alerts`, 'Nothing fires.')
     const dialog = page.getByRole('dialog')
 
-    await button(page, 'Webhook …').click()
-    await dialog.getByLabel('Name').fill('nobody listens')
-    await dialog.getByLabel('URL').fill('http://127.0.0.1:9/hook')
-    await confirm(page, 'Save')
-    await button(page, 'Test').click()
+    for (const name of ['nobody listens', 'nor here']) {
+      await button(page, 'Webhook …').click()
+      await dialog.getByLabel('Name').fill(name)
+      await dialog.getByLabel('URL').fill('http://127.0.0.1:9/hook')
+      await confirm(page, 'Save')
+      await page.getByRole('cell', { name }).waitFor()
+    }
+    await button(page, 'Test').first().click()
     await page
       .getByText(/did not take it/)
       .first()
@@ -138,8 +141,10 @@ describeWith('chromium', 'the dashboard', () => {
     await dialog.locator('select[name=kind]').selectOption('dead-letters')
     await dialog.getByLabel('Fires from').fill('1')
     await dialog.getByLabel('Must last, in seconds').fill('0')
+    for (const name of ['nobody listens', 'nor here']) await dialog.getByLabel(name).check()
     await confirm(page, 'Save')
 
+    await page.getByText('nobody listens, nor here').waitFor()
     await page.getByText('shop: 1 dead letter (from 1 on)').first().waitFor({ timeout: 25_000 })
     expectedProblems(/503/)
   })

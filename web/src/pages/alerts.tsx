@@ -3,7 +3,7 @@ import { call, useResource } from '../api.ts'
 import { count, duration, percent } from '../format.ts'
 import { alertChanges, useChanges } from '../live.ts'
 import { Action, Badge, Card, Loaded, Page, say, Table, Time } from '../ui/basics.tsx'
-import { ask, type Field } from '../ui/dialog.tsx'
+import { ask, chosenOf, type Field } from '../ui/dialog.tsx'
 
 /** What each kind measures, and its unit: ms are asked for in seconds, shares in percent. */
 const kinds = {
@@ -204,7 +204,7 @@ function shownValue(kind: AlertRule['kind'], value: number): string {
   return unit === 1_000 ? duration(value) : unit === 0.01 ? percent(value) : count(value)
 }
 
-function askRule(rule: AlertRule | undefined, channels: readonly AlertChannel[], reload: () => void): void {
+function askRule(rule: AlertRule | undefined, known: readonly AlertChannel[], reload: () => void): void {
   const unit = rule === undefined ? 1 : kinds[rule.kind][1]
   ask({
     title: rule === undefined ? 'A new rule' : `Change ${rule.name}`,
@@ -234,11 +234,13 @@ function askRule(rule: AlertRule | undefined, channels: readonly AlertChannel[],
       },
       { name: 'forS', label: 'Must last, in seconds', type: 'number', value: String((rule?.forMs ?? 60_000) / 1_000) },
       {
-        name: 'channel',
+        name: 'channels',
         label: 'Tell',
-        value: rule?.channels[0] ?? '',
-        options: [['', 'nobody'], ...channels.map(({ id, name }) => [id, name] as const)],
+        value: rule?.channels.join(' ') ?? '',
+        options: known.map(({ id, name }) => [id, name]),
+        isMultiple: true,
         isOptional: true,
+        ...(known.length === 0 && { hint: 'Nobody: there are no channels yet' }),
       },
       {
         name: 'isEnabled',
@@ -250,7 +252,7 @@ function askRule(rule: AlertRule | undefined, channels: readonly AlertChannel[],
         ],
       },
     ],
-    async act({ name, kind = 'depth', target, threshold, clearBelow = '', forS, channel = '', isEnabled }) {
+    async act({ name, kind = 'depth', target, threshold, clearBelow = '', forS, channels = '', isEnabled }) {
       const times = kinds[kind as AlertRule['kind']][1]
       await call(rule === undefined ? 'POST' : 'PUT', `/alerts/rules${rule === undefined ? '' : `/${rule.id}`}`, {
         ...{
@@ -262,7 +264,7 @@ function askRule(rule: AlertRule | undefined, channels: readonly AlertChannel[],
           isEnabled: isEnabled === 'on',
         },
         clearBelow: clearBelow === '' ? null : Number(clearBelow) * times,
-        channels: channel === '' ? [] : [channel],
+        channels: chosenOf(channels),
       })
       reload()
     },

@@ -21,6 +21,8 @@ export interface Field {
   readonly value?: string
   readonly type?: 'text' | 'number' | 'password' | 'url'
   readonly options?: readonly (readonly [value: string, label: string])[]
+  /** Any number of the options may be chosen. The value is the chosen ones with a space between them. */
+  readonly isMultiple?: boolean
   readonly isJson?: boolean
   readonly isOptional?: boolean
   readonly hint?: string
@@ -41,7 +43,10 @@ function Open({ asked }: { asked: Question }) {
   const dialog = useRef<HTMLDialogElement>(null)
   const [values, setValues] = useState<Record<string, string>>(() =>
     Object.fromEntries(
-      (asked.fields ?? []).map(({ name, value, options }) => [name, value ?? options?.[0]?.[0] ?? '']),
+      (asked.fields ?? []).map(({ name, value, options, isMultiple }) => [
+        name,
+        value ?? (isMultiple ? '' : (options?.[0]?.[0] ?? '')),
+      ]),
     ),
   )
   const [typed, setTyped] = useState('')
@@ -112,6 +117,7 @@ function Open({ asked }: { asked: Question }) {
 export function Input({ field, value, onValue }: { field: Field; value: string; onValue: (value: string) => void }) {
   const { label, type = 'text', options, isJson, hint, name } = field
   const problem = value === '' ? '' : problemOf(field, value)
+  if (field.isMultiple) return <Choices field={field} value={value} onValue={onValue} />
   return (
     // biome-ignore lint/a11y/noLabelWithoutControl: each of the branches has one
     <label class="field">
@@ -145,6 +151,31 @@ export function Input({ field, value, onValue }: { field: Field; value: string; 
       {problem !== '' ? <span class="bad">{problem}</span> : hint !== undefined && <span class="hint">{hint}</span>}
     </label>
   )
+}
+
+function Choices({ field, value, onValue }: { field: Field; value: string; onValue: (value: string) => void }) {
+  const { label, options = [], hint } = field
+  const chosen = chosenOf(value)
+  const toggle = (option: string): void => {
+    const kept = chosen.filter((other) => other !== option)
+    onValue((chosen.includes(option) ? kept : [...kept, option]).join(' '))
+  }
+  return (
+    <fieldset class="field">
+      <legend>{label}</legend>
+      {options.map(([option, text]) => (
+        <label key={option} class="choice">
+          <input type="checkbox" checked={chosen.includes(option)} onChange={() => toggle(option)} /> {text}
+        </label>
+      ))}
+      {hint !== undefined && <span class="hint">{hint}</span>}
+    </fieldset>
+  )
+}
+
+/** The options that a field of several has as its value. */
+export function chosenOf(value: string): string[] {
+  return value.split(' ').filter((option) => option !== '')
 }
 
 function problemOf({ isJson, isOptional, type, label }: Field, value: string): string {
