@@ -1,5 +1,6 @@
 /** An application with a worker, and a second one that sends: what is sent and resolved must run, whatever happens between. */
 import { randomUUID } from 'node:crypto'
+import { getEventListeners } from 'node:events'
 import { expect, onTestFinished } from 'vitest'
 import { Celeriac, type Logger } from '../../src/index.ts'
 
@@ -15,7 +16,7 @@ export interface Shop {
   send(order: number): Promise<unknown>
   /** Every one of these orders has run. */
   expectRun(orders: readonly number[]): Promise<void>
-  /** A new order is sent and run. */
+  /** A new order is sent and run, and no waits have piled up. */
   expectWell(): Promise<void>
   /** Worker or sender has logged this as a warning or an error. */
   expectLogged(words: string): Promise<void>
@@ -59,7 +60,7 @@ export async function openShop(url: string, options: ShopOptions = {}): Promise<
     await sender.close()
     await app.close()
   })
-  await app.worker({ shutdownTimeout: '1s', remoteControl })
+  const { stopping } = await app.worker({ shutdownTimeout: '1s', remoteControl })
   const send = (order: number): Promise<unknown> => pick.delay(order)
   const expectRun = async (expected: readonly number[]): Promise<void> => {
     const missing = (): number[] => {
@@ -72,6 +73,8 @@ export async function openShop(url: string, options: ShopOptions = {}): Promise<
     orders += 1
     await send(orders)
     await expectRun([orders])
+    // However often it was interrupted, what waited for its end waits no longer. Node warns from 11 on.
+    expect(getEventListeners(stopping, 'abort').length).toBeLessThan(8)
   }
   const expectLogged = (words: string): Promise<void> =>
     expect.poll(() => logged.join('\n'), { timeout: recoveredWithinMs, interval: 20 }).toContain(words)

@@ -381,7 +381,16 @@ export class RedisConsumer implements Consumer, Loan {
     }
     if (this.#succession === undefined) return
     const { clock } = client
-    await Promise.race([this.#succession, sleep(clock, deadline - clock.monotonic(), signal)])
+    const over = new AbortController()
+    const stop = (): void => over.abort()
+    signal?.addEventListener('abort', stop)
+    try {
+      await Promise.race([this.#succession, sleep(clock, deadline - clock.monotonic(), over.signal)])
+    } finally {
+      // The sleep goes on otherwise, and many that follow upon each other would add up.
+      signal?.removeEventListener('abort', stop)
+      stop()
+    }
     if (this.#succession !== undefined) throw new ConnectionLost('the server has not answered yet')
   }
 
