@@ -166,7 +166,6 @@ export class CallTally {
     if (parentId === null) return waited(stage, flow.sentMs, atMs)
     const endedMs = this.#calls.get(parentId)?.endedMs
     if (typeof endedMs === 'number') return waited(stage, endedMs, atMs)
-    if (flow.isEnded) return
     const early = this.#early.get(parentId) ?? []
     early.push({ stage, startedMs: atMs })
     this.#early.set(parentId, early)
