@@ -21,7 +21,7 @@ export async function chain(bench: Bench): Promise<void> {
   const turns: Turn[] = bench.sides
     .filter((side) => traits[side].canvas)
     .flatMap((side) => {
-      const count = size(bench, 5_000, 1_000, side)
+      const count = size(bench, 20_000, 1_000, side)
       const light = { count: size(bench, 100, 30), everyMs: 20, warmUp: warmUpOf(bench, side) / 2 }
       return [
         {
