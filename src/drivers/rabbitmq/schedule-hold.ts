@@ -50,10 +50,10 @@ const readTimeoutMs = 30_000
 const pageSize = 500
 
 interface Page {
-  /** Undefined while it is on its way to us. */
-  readonly message: ConsumeMessage | undefined
+  /** Of its delivery; undefined while it is on its way to us. The message itself is let go: it is as large as the page. */
+  tag: number | undefined
   /** Of all entries in it. */
-  readonly names: readonly string[]
+  readonly names: string[]
   /** Entries that are in no later page. */
   current: number
 }
@@ -72,11 +72,12 @@ export class ScheduleHold {
   readonly #pages = new Set<Page>()
   /** Those of them that are to be written anew. */
   readonly #halfEmpty = new Set<Page>()
-  readonly #onTheWay = new Set<Page>()
+  /** Those that we have sent and not got back yet, by message id. */
+  readonly #onTheWay = new Map<string, Page>()
   /** Waits for messages on their way. */
   #arrived: () => void = () => undefined
   #marker: string | undefined
-  #outdated: ConsumeMessage[] = []
+  #outdated: number[] = []
   #isAlive = true
   #isReleased = false
   #lentAtMs: number
@@ -115,17 +116,30 @@ export class ScheduleHold {
     return this.#isAlive && !this.#isReleased
   }
 
+  /** @throws LeaseLostError, as all that look at entries */
   get(name: string): StoredEntry | undefined {
+    this.#assertAlive()
     const entry = this.#entries.get(name)
     return entry === undefined ? undefined : plain(entry)
   }
 
-  entries(): StoredEntry[] {
-    return Array.from(this.#entries.values(), plain)
+  /** All of them, so many at a time. What is changed meanwhile may come twice. */
+  *entries(atOnce: number): Generator<StoredEntry[]> {
+    let entries: StoredEntry[] = []
+    for (const entry of this.#entries.values()) {
+      entries.push(plain(entry))
+      if (entries.length < atOnce) continue
+      yield entries
+      entries = []
+      // All that is left may have gone since.
+      this.#assertAlive()
+    }
+    yield entries
   }
 
   /** Up to so many entries whose names come behind, in the order of the names. */
   entriesBehind(behind: string, max: number): StoredEntry[] {
+    this.#assertAlive()
     const names = [...this.#entries.keys()].filter((name) => name > behind).sort()
     return names.slice(0, max).map((name) => plain(this.#entries.get(name) as HeldEntry))
   }
@@ -164,12 +178,9 @@ export class ScheduleHold {
   lendAnew(): Promise<void> {
     return this.#inTurn(async () => {
       this.#lentAtMs = this.#parts.clock.monotonic()
-      this.#outdated = []
-      this.#pages.clear()
-      this.#halfEmpty.clear()
-      this.#onTheWay.clear()
-      const lent: Page = { message: undefined, names: [], current: this.#entries.size }
-      for (const entry of this.#entries.values()) this.#entries.set(entry.name, { ...plain(entry), page: lent })
+      this.#forgetPages()
+      const lent: Page = { tag: undefined, names: [], current: this.#entries.size }
+      for (const entry of this.#entries.values()) this.#entries.set(entry.name, heldIn(lent, entry))
       await this.#channel.recover()
       await this.#readAll()
     })
@@ -199,7 +210,7 @@ export class ScheduleHold {
   async #readAll(): Promise<void> {
     const marker = randomUUID()
     this.#marker = marker
-    this.#send({ marker })
+    this.#send({ marker }, marker)
     await commit(this.#channel)
     await this.#until(() => this.#marker !== marker)
     this.#ackOutdated()
@@ -208,7 +219,7 @@ export class ScheduleHold {
 
   /** Not when they come: while a commit is under way the server takes no other word on the channel. */
   #ackOutdated(): void {
-    for (const message of this.#outdated.splice(0)) this.#channel.ack(message)
+    for (const deliveryTag of this.#outdated.splice(0)) this.#channel.ack({ fields: { deliveryTag } } as Message)
   }
 
   #check(changes: readonly HeldChange[]): { readonly valid: HeldChange[]; readonly refused: string[] } {
@@ -226,13 +237,14 @@ export class ScheduleHold {
   #publish(entries: readonly StoredEntry[]): void {
     for (let at = 0; at < entries.length; at += pageSize) {
       const content = entries.slice(at, at + pageSize)
-      this.#send({ entries: content })
-      this.#put(content, undefined)
+      const messageId = randomUUID()
+      this.#send({ entries: content }, messageId)
+      this.#onTheWay.set(messageId, this.#put(content))
     }
   }
 
-  #send(content: PageContent): void {
-    const options = { persistent: true, contentType: 'application/json' }
+  #send(content: PageContent, messageId: string): void {
+    const options = { persistent: true, contentType: 'application/json', messageId }
     this.#channel.publish('', this.#parts.queue, Buffer.from(JSON.stringify(content)), options)
   }
 
@@ -267,31 +279,37 @@ export class ScheduleHold {
   }
 
   #take(message: ConsumeMessage): void {
-    const content = contentOf(message)
-    if ('entries' in content) this.#put(content.entries, message)
-    else {
+    if (!this.#isAlive) return
+    const { deliveryTag } = message.fields
+    const messageId = String(message.properties.messageId)
+    const own = this.#onTheWay.get(messageId)
+    const content = own ?? contentOf(message)
+    if ('marker' in content) {
       // Also one of a holder that died while he waited for it.
-      this.#outdated.push(message)
+      this.#outdated.push(deliveryTag)
       if (content.marker === this.#marker) this.#marker = undefined
+    } else {
+      const page = 'entries' in content ? this.#put(content.entries) : content
+      this.#onTheWay.delete(messageId)
+      page.tag = deliveryTag
+      this.#pages.add(page)
+      this.#review(page)
     }
     this.#arrived()
   }
 
-  /** The same page counts anew when its message comes. */
-  #put(entries: readonly StoredEntry[], message: ConsumeMessage | undefined): void {
-    const page: Page = { message, names: entries.map(({ name }) => name), current: 0 }
+  /** Entries of a page count from now on, unless there are later ones. */
+  #put(entries: readonly StoredEntry[]): Page {
+    const page: Page = { tag: undefined, names: [], current: 0 }
     for (const entry of entries) {
       const known = this.#entries.get(entry.name)
+      page.names.push(known?.name ?? entry.name)
       if (known !== undefined && known.revision > entry.revision) continue
       if (known !== undefined) this.#outdate(known.page)
-      this.#entries.set(entry.name, { ...plain(entry), page })
+      this.#entries.set(known?.name ?? entry.name, heldIn(page, entry))
       page.current += 1
     }
-    if (message === undefined) this.#onTheWay.add(page)
-    else {
-      this.#pages.add(page)
-      this.#review(page)
-    }
+    return page
   }
 
   /** One entry fewer of it counts. */
@@ -301,12 +319,20 @@ export class ScheduleHold {
   }
 
   #review(page: Page): void {
+    // What is on its way is looked at when it has come.
+    if (page.tag === undefined) return
     if (page.current === 0) {
       this.#pages.delete(page)
       this.#halfEmpty.delete(page)
-      this.#onTheWay.delete(page)
-      if (page.message !== undefined) this.#outdated.push(page.message)
-    } else if (page.message !== undefined && 2 * page.current < page.names.length) this.#halfEmpty.add(page)
+      this.#outdated.push(page.tag)
+    } else if (2 * page.current < page.names.length) this.#halfEmpty.add(page)
+  }
+
+  #forgetPages(): void {
+    this.#outdated = []
+    this.#pages.clear()
+    this.#halfEmpty.clear()
+    this.#onTheWay.clear()
   }
 
   /** @throws LeaseLostError */
@@ -341,8 +367,11 @@ export class ScheduleHold {
     if (!this.#isAlive) throw lost()
   }
 
+  /** Those who were told to call this keep us for as long as the connection lives, but not what we held. */
   #end(): void {
     this.#isAlive = false
+    this.#entries.clear()
+    this.#forgetPages()
     this.#arrived()
   }
 }
@@ -372,4 +401,9 @@ function isEntry(read: unknown): read is StoredEntry {
 
 function plain({ name, revision, value }: StoredEntry): StoredEntry {
   return { name, revision, value }
+}
+
+/** By a literal: V8 gives objects that are spread a hidden class each, which is larger than they are. */
+function heldIn(page: Page, { name, revision, value }: StoredEntry): HeldEntry {
+  return { name, revision, value, page }
 }

@@ -18,7 +18,7 @@ const heartbeatS = 4
 /** Waits for an answer, in ms, in turn: nobody answers whose hold was just over, and a busy holder takes a while. */
 const answersMs = [200, 400, 1_600] as const
 const retryMs = 100
-/** So long the schedule is held where nobody leads. In ms. */
+/** So long the schedule is held behind the last use where nobody leads. In ms. */
 const momentMs = 250
 /** Entries in one answer. */
 const answerSize = 5_000
@@ -36,6 +36,12 @@ type Answer =
   | { readonly hasLetGo: boolean }
   | { readonly failed: true }
 
+/** A hold, about which others may ask until it is stopped. */
+interface Served {
+  readonly hold: ScheduleHold
+  readonly stop: () => void
+}
+
 export class RabbitmqScheduleStore implements ScheduleStore {
   readonly #client: RabbitmqClient
   readonly #queue: string
@@ -44,7 +50,7 @@ export class RabbitmqScheduleStore implements ScheduleStore {
   readonly #changed = new Set<string>()
   /** As long as this one leads. */
   #hold: ScheduleHold | undefined
-  #moment: { readonly hold: ScheduleHold; readonly stop: () => void; readonly timer: Timer } | undefined
+  #moment: (Served & { timer: Timer }) | undefined
   #opening: Promise<void> | undefined
   #closing: Promise<void> | undefined
 
@@ -69,8 +75,7 @@ export class RabbitmqScheduleStore implements ScheduleStore {
   async *list(): AsyncIterable<StoredEntry[]> {
     this.#refuseClosed()
     if (this.#hold?.isAlive) {
-      const entries = this.#hold.entries()
-      for (let at = 0; at < entries.length; at += answerSize) yield entries.slice(at, at + answerSize)
+      yield* this.#hold.entries(answerSize)
       return
     }
     for (let behind = ''; ; ) {
@@ -98,12 +103,11 @@ export class RabbitmqScheduleStore implements ScheduleStore {
   async lead(): Promise<ScheduleLead | null> {
     this.#refuseClosed()
     if (this.#hold?.isAlive) return null
-    await this.#endMoment()
-    const hold = (await this.#take()) ?? (await this.#takeFromMoment())
-    if (hold === undefined) return null
+    const held = this.#keepMoment() ?? (await this.#takeToLead())
+    if (held === undefined) return null
+    const { hold, stop } = held
     this.#changed.clear()
     this.#hold = hold
-    const stop = await this.#serve(hold)
     return {
       renew: () => hold.renew(),
       changes: async () => {
@@ -148,6 +152,20 @@ export class RabbitmqScheduleStore implements ScheduleStore {
     })
   }
 
+  async #takeToLead(): Promise<Served | undefined> {
+    const hold = (await this.#take()) ?? (await this.#takeFromMoment())
+    return hold === undefined ? undefined : { hold, stop: await this.#serve(hold) }
+  }
+
+  /** What is held here for a moment is held from now on: its entries need not come again. */
+  #keepMoment(): Served | undefined {
+    const moment = this.#moment
+    if (!moment?.hold.isAlive) return undefined
+    this.#moment = undefined
+    moment.timer.cancel()
+    return moment
+  }
+
   /** What somebody holds who does not lead. */
   async #takeFromMoment(): Promise<ScheduleHold | undefined> {
     const options = { timeoutMs: answersMs[0], replies: 1 }
@@ -180,14 +198,21 @@ export class RabbitmqScheduleStore implements ScheduleStore {
   /** What is held here: because this one leads, or for a moment because nobody does. */
   async #own(): Promise<ScheduleHold | undefined> {
     if (this.#hold?.isAlive) return this.#hold
-    if (this.#moment?.hold.isAlive) return this.#moment.hold
+    if (this.#moment?.hold.isAlive) {
+      this.#moment.timer.cancel()
+      this.#moment.timer = this.#endSoon()
+      return this.#moment.hold
+    }
     const hold = await this.#take()
     if (hold === undefined) return undefined
     const stop = await this.#serve(hold)
-    // A little longer than it takes, since whoever asks meanwhile can be answered, and often we are to ask again.
-    const timer = this.#client.clock.after(momentMs, () => void this.#endMoment())
-    this.#moment = { hold, stop, timer }
+    this.#moment = { hold, stop, timer: this.#endSoon() }
     return hold
+  }
+
+  /** A little later, since whoever asks meanwhile can be answered, and often we are to ask again. */
+  #endSoon(): Timer {
+    return this.#client.clock.after(momentMs, () => void this.#endMoment())
   }
 
   async #endMoment(): Promise<void> {
